@@ -1,0 +1,11 @@
+"""The one exception that reaches users: a sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+
+class RaihaError(ValueError):
+    """A mistake or circumstance that the user can mend.
+
+    The message is one sentence (or two short ones) naming what is wrong and what to do; the command
+    line prints it as it stands and exits with status 2, the nodes show it on the node.
+    """

@@ -1,0 +1,149 @@
+"""What every harmonisation model is, and what it gives back.
+
+A model sees a small square picture of the composite and predicts a *colour transform*, never pixels of
+the final image: `raiha_core.harmonize` applies the transform to the original pixels at any resolution.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class ColorTransform(ABC):
+    """A map from colours to colours that varies smoothly over a picture.
+
+    It is defined on the unit square of the picture that the model saw (x to the right, y down), so the
+    same transform serves any resolution.
+    """
+
+    @abstractmethod
+    def __call__(self, rgb: Tensor, grid: Tensor) -> Tensor:
+        """Transform colours.
+
+        Args:
+            rgb: colours `(1, 3, h, w)`, sRGB, nominal range [0, 1]; values outside are allowed.
+            grid: where each of them lies, `(1, h, w, 2)` as (x, y) in [0, 1] of the model's picture;
+                positions outside take the transform of the nearest border.
+
+        Returns:
+            `(1, 3, h, w)` float32, not clamped.
+        """
+
+    def to(self, device: torch.device | str) -> ColorTransform:
+        """The same transform with its tensors on `device`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class AffineMap(ColorTransform):
+    """One affine colour transform per cell, interpolated bilinearly in between.
+
+    Attributes:
+        matrix: `(12, h, w)` float32; rows of the 3 x 4 matrix in order, so that
+            `out_r = m[0] r + m[1] g + m[2] b + m[3]` and so on. The identity is
+            `[1,0,0,0, 0,1,0,0, 0,0,1,0]`.
+    """
+
+    matrix: Tensor
+
+    def __call__(self, rgb: Tensor, grid: Tensor) -> Tensor:
+        # align_corners=False: cell centres lie at (i + 0.5) / n, as they do for the pooled tokens.
+        m = nn.functional.grid_sample(
+            self.matrix[None],
+            grid.to(self.matrix) * 2 - 1,
+            mode="bilinear",
+            padding_mode="border",
+            align_corners=False,
+        )
+        return apply_affine(rgb, m)
+
+    def to(self, device: torch.device | str) -> AffineMap:
+        return AffineMap(self.matrix.to(device))
+
+
+def apply_affine(rgb: Tensor, matrix: Tensor) -> Tensor:
+    """Apply per-pixel affine colour transforms.
+
+    Args:
+        rgb: `(B, 3, h, w)`.
+        matrix: `(B, 12, h, w)`, or `(B, 12, 1, 1)` for one transform per picture; layout as in `AffineMap`.
+
+    Returns:
+        `(B, 3, h, w)`.
+    """
+    r, g, b = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
+    rows = [matrix[:, i : i + 1] * r + matrix[:, i + 1 : i + 2] * g + matrix[:, i + 2 : i + 3] * b + matrix[:, i + 3 : i + 4] for i in (0, 4, 8)]
+    return torch.cat(rows, 1)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where each foreground token of one composite looked.
+
+    Panel 0 is the composite, panels 1.. are the references, all with the same token grid. Foreground
+    tokens of the composite are never keys: their weight is 0.
+
+    Attributes:
+        weights: `(Q, P * h * w)` float32 >= 0, each row sums to 1; keys are panel-major, then row-major.
+        queries: `(Q,)` int64, flat row-major token indices of the foreground in the composite.
+        grid: (h, w), tokens per panel.
+        panels: P = 1 + number of references.
+    """
+
+    weights: Tensor
+    queries: Tensor
+    grid: tuple[int, int]
+    panels: int
+
+    def summed(self) -> Tensor:
+        """The map the paper shows: weights summed over the queries, `(P, h, w)`."""
+        return self.weights.sum(0).reshape(self.panels, *self.grid)
+
+    def of(self, row: int, column: int) -> Tensor:
+        """Where one token looked, `(P, h, w)`; the nearest foreground token if that one is background."""
+        h, w = self.grid
+        qy, qx = self.queries // w, self.queries % w
+        nearest = ((qy - row) ** 2 + (qx - column) ** 2).argmin()
+        return self.weights[nearest].reshape(self.panels, h, w)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one composite: the colour transform, and where it looked (None if not asked)."""
+
+    transform: ColorTransform
+    attention: Attention | None = None
+
+
+class HarmonizationModel(nn.Module, ABC):
+    """The protocol behind which `raiha-s` and `rhnet` stand.
+
+    Class attributes:
+        architecture: short name, also the value of the `architecture` metadata key in the safetensors file.
+        input_size: side in pixels of the square picture `predict` wants.
+        crops: whether the picture should be a crop around the foreground (True) or the whole frame (False).
+    """
+
+    architecture: ClassVar[str]
+    input_size: int
+    crops: bool
+
+    @abstractmethod
+    def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
+        """Predict the colour transform of one composite's foreground.
+
+        Args:
+            composite: `(1, 3, S, S)` float32 sRGB, S = `input_size`.
+            mask: `(1, 1, S, S)` in [0, 1], 1 = foreground.
+            references: pictures `(1, 3, S, S)`, any number, or None.
+            attention: also return where the foreground looked.
+        """
+
+    def config(self) -> dict[str, Any]:
+        """Constructor arguments, JSON-serialisable; stored in the checkpoint's metadata."""
+        return {}
