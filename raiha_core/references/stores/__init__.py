@@ -1,1 +1,42 @@
-"""stores."""
+"""Vector stores: FAISS in a file beside the catalogue, or Milvus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import RaihaError
+from .base import State, VectorRows, VectorSource, VectorStore
+
+__all__ = ["State", "VectorRows", "VectorSource", "VectorStore", "create_store", "parse_store"]
+
+
+def parse_store(text: str) -> tuple[str, dict[str, Any]]:
+    """Kind and options of a store from what the user wrote: `faiss`, `milvus` (embedded), or `milvus:URI`.
+
+    Raises:
+        RaihaError: there is no such store.
+    """
+    kind, _, uri = text.partition(":")
+    if kind == "faiss" and not uri:
+        return "faiss", {}
+    if kind == "milvus":
+        return "milvus", {"uri": uri} if uri else {}
+    raise RaihaError(f"unknown vector store {text!r}: use faiss, milvus (embedded) or milvus:URI")
+
+
+def create_store(kind: str, directory: Path, dim: int, light_dim: int, options: dict[str, Any], token: str | None = None) -> VectorStore:
+    """A store of some kind; nothing is opened yet.
+
+    Args:
+        token: access token of a Milvus cluster; never written to the index.
+    """
+    if kind == "faiss":
+        from .faiss_store import FaissStore
+
+        return FaissStore(directory, dim, light_dim, options)
+    if kind == "milvus":
+        from .milvus import MilvusStore
+
+        return MilvusStore(directory, dim, light_dim, options, token)
+    raise RaihaError(f"the index uses an unknown vector store {kind!r}: it was made by a newer version")

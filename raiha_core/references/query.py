@@ -1,0 +1,94 @@
+"""From a composite and its mask to what is searched for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..content.base import ContentEncoder
+from ..errors import RaihaError
+from ..illumination import describe
+from .lookalike import look
+from .regions import ENCODE_SIDE, shrink
+
+# Share of the foreground's longer side added around it: what stands next to a thing says what it is.
+CONTEXT = 0.2
+# With less background than this its light cannot be told.
+_LEAST_BACKGROUND = 0.005
+_LIGHT_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is searched for.
+
+    Attributes:
+        content: (D,) float32, unit length: the foreground with a little of its surroundings.
+        illumination: (E,) float32: the background's light; None if there is no background.
+        look: the composite's look, to recognise the photo itself.
+        background: `(1, 1, h, w)`, 1 where the composite is not foreground.
+    """
+
+    content: NDArray[np.float32]
+    illumination: NDArray[np.float32] | None
+    look: bytes
+    background: Tensor
+
+
+def make_query(composite: Tensor, mask: Tensor, encoder: ContentEncoder) -> Query:
+    """Look at a composite.
+
+    Args:
+        composite: `(1, 3, H, W)` sRGB, nominal range [0, 1].
+        mask: `(1, 1, H, W)` in [0, 1], 1 = foreground.
+        encoder: the index's content encoder.
+
+    Raises:
+        RaihaError: the shapes do not fit, or the mask is empty.
+    """
+    if composite.ndim != 4 or composite.shape[:2] != (1, 3):
+        raise RaihaError(f"retrieval takes one composite of shape (1, 3, H, W), not {tuple(composite.shape)}: pass the frames one by one")
+    if mask.ndim != 4 or mask.shape != (1, 1, *composite.shape[-2:]):
+        raise RaihaError(
+            f"the mask {tuple(mask.shape)} does not fit the composite {tuple(composite.shape)}: both need the same height and width"
+        )
+    composite, mask = composite.detach().cpu().float().nan_to_num().clamp(0, 1), mask.detach().cpu().float().nan_to_num().clamp(0, 1)
+    y0, y1, x0, x1 = foreground_box(mask)
+    crop = shrink(composite[..., y0:y1, x0:x1], ENCODE_SIDE)
+    content = encoder.encode(crop).vector[0].float().cpu().numpy()
+    background = 1 - mask
+    light = None
+    if float((background > 0.5).float().mean()) >= _LEAST_BACKGROUND:
+        light = describe(shrink(composite, _LIGHT_SIDE), shrink(mask, _LIGHT_SIDE))[0].numpy()
+    return Query(content, light, look(composite), background)
+
+
+def foreground_box(mask: Tensor) -> tuple[int, int, int, int]:
+    """Rows and columns (y0, y1, x0, x1) of the foreground with its context, as square as the picture allows.
+
+    Raises:
+        RaihaError: the mask is empty.
+    """
+    inside = mask[0, 0] > 0.5
+    if not bool(inside.any()):
+        inside = mask[0, 0] > 0
+    if not bool(inside.any()):
+        raise RaihaError("the mask is empty: mark the foreground with white")
+    height, width = inside.shape
+    rows, columns = torch.nonzero(inside.any(1)).flatten(), torch.nonzero(inside.any(0)).flatten()
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    side = round(max(bottom - top, right - left) * (1 + 2 * CONTEXT))
+    y0, y1 = _span(top, bottom, side, height)
+    x0, x1 = _span(left, right, side, width)
+    return y0, y1, x0, x1
+
+
+def _span(start: int, stop: int, length: int, limit: int) -> tuple[int, int]:
+    """An interval of the wanted length around another, shifted into [0, limit], cut if it is longer."""
+    length = min(max(length, 1), limit)
+    begin = min(max((start + stop - length) // 2, 0), limit - length)
+    return begin, begin + length
