@@ -76,9 +76,10 @@ def apply_affine(rgb: Tensor, matrix: Tensor) -> Tensor:
     Returns:
         `(B, 3, h, w)`.
     """
+    # unbind, not slices: their gradients would each be as large as the matrix.
+    by_r, by_g, by_b, shift = matrix.unflatten(1, (3, 4)).unbind(2)
     r, g, b = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
-    rows = [matrix[:, i : i + 1] * r + matrix[:, i + 1 : i + 2] * g + matrix[:, i + 2 : i + 3] * b + matrix[:, i + 3 : i + 4] for i in (0, 4, 8)]
-    return torch.cat(rows, 1)
+    return by_r * r + by_g * g + by_b * b + shift
 
 
 @dataclass(frozen=True)

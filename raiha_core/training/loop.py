@@ -1,0 +1,185 @@
+"""The training loop: accelerate moves it between CPU, one GPU and many; a kill loses at most the steps since a checkpoint.
+
+Everything random of step t follows from (seed, t, process), so a resumed run draws the same batches and follows the same
+curve as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from .augment import Looks
+from .config import TrainConfig
+from .losses import harmonisation_loss
+from .mixture import Mixture, open_mixture
+from .objective import Objective, objective_for
+from .sources import RawBatch, ReferenceMix, Triplets, assemble
+from .validate import Validation
+
+
+class Steps(Dataset[Any]):
+    """Maps a step's number to its batch: raw for an accelerator, assembled for a CPU."""
+
+    def __init__(self, config: TrainConfig, mixture: Mixture, rank: int, assembled: bool):
+        self.config, self.mixture, self.rank, self.assembled = config, mixture, rank, assembled
+
+    def __len__(self) -> int:
+        return self.config.steps
+
+    def __getitem__(self, step: int) -> RawBatch | Triplets:
+        torch.set_num_threads(1)
+        rng = np.random.default_rng((self.config.seed, step, self.rank))
+        raw = self.mixture.draw(self.config.batch, rng)
+        return make_batch(self.config, raw, self.mixture.looks, step, self.rank) if self.assembled else raw
+
+
+def make_batch(config: TrainConfig, raw: RawBatch, looks: Looks, step: int, rank: int) -> Triplets:
+    """Augment the raw batch of one step, on the device that it lies on."""
+    generator = torch.Generator().manual_seed(hash((config.seed, step, rank)) % 2**63)
+    return assemble(raw, size_at(config, step), looks, config.recipe, config.references, generator)
+
+
+def size_at(config: TrainConfig, step: int) -> int:
+    """Side in pixels of the pictures that a step trains on."""
+    return [size for share, size in config.sizes if step >= share * config.steps][-1]
+
+
+def rate_at(config: TrainConfig, step: int) -> float:
+    """Learning rate: linear warm-up, then half a cosine."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup))
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
+
+
+def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Backbone apart from the rest, norms and biases without weight decay."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": p, "factor": config.backbone_rate if own else 1.0, "weight_decay": config.weight_decay if decay else 0.0}
+        for (own, decay), p in groups.items()
+    ]
+
+
+class Trainer:
+    """One run. `run()` starts it or goes on where the last checkpoint in `config.out` ends."""
+
+    def __init__(self, config: TrainConfig):
+        from accelerate import Accelerator
+        from accelerate.utils import set_seed
+
+        self.config = config
+        self.out = Path(config.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.accelerator = Accelerator(mixed_precision=config.precision)
+        set_seed(config.seed)
+        if self.accelerator.device.type == "cpu":
+            torch.set_num_threads(config.threads)
+        self.mixture = open_mixture(config, self.out, main=self.accelerator.is_main_process, wait=self.accelerator.wait_for_everyone)
+        self.objective: Objective = objective_for(config)
+        model = self.objective.model
+        optimiser = torch.optim.AdamW(parameter_groups(model, config), config.learning_rate)
+        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        bare = self.accelerator.unwrap_model(self.model)
+        self.ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+        self.step = 0
+        self.accelerator.register_for_checkpointing(self.ema, self)
+        self.validation = Validation(Path(config.validation), bare.input_size) if config.validation else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint remembers beside model, optimiser and averaged weights."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        self.step = int(state["step"])
+
+    def run(self) -> Path:
+        """Train to the end; returns the path of the averaged weights."""
+        checkpoint = self.out / "checkpoint"
+        if checkpoint.is_dir():
+            self.accelerator.load_state(str(checkpoint), load_kwargs={"weights_only": True})
+        on_cpu = self.accelerator.device.type == "cpu"
+        steps = Steps(self.config, self.mixture, self.accelerator.process_index, assembled=on_cpu)
+        loader = DataLoader(
+            steps,
+            batch_size=None,
+            sampler=range(self.step, self.config.steps),
+            num_workers=self.config.workers,
+            prefetch_factor=4 if self.config.workers else None,
+            persistent_workers=False,
+        )
+        looks = self.mixture.looks.to(self.accelerator.device)
+        bar = tqdm(loader, total=self.config.steps, initial=self.step, desc="train", disable=not self.accelerator.is_main_process, mininterval=5)
+        started, window = time.monotonic(), []
+        for item in bar:
+            batch = item if on_cpu else make_batch(self.config, item.to(self.accelerator.device), looks, self.step, self.accelerator.process_index)
+            window.append(self._train_step(batch))
+            self.step += 1
+            if self.step % 50 == 0:
+                self._log({"step": self.step, "loss": float(np.mean(window[-50:])), "rate": rate_at(self.config, self.step), "seconds": time.monotonic() - started})
+                bar.set_postfix(loss=f"{np.mean(window[-50:]):.4f}")
+            if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+                self._checkpoint(checkpoint)
+            if self.validation and (self.step % self.config.validate_every == 0 or self.step == self.config.steps):
+                self._validate()
+        return self.out / "model.safetensors"
+
+    def _train_step(self, batch: Triplets) -> float:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate_at(self.config, self.step) * group["factor"]
+        self.model.train()
+        with self.accelerator.autocast():
+            loss = self.objective.loss(self.model, batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        # Averages begin young, so that early checkpoints are usable.
+        self.ema.multi_avg_fn = get_ema_multi_avg_fn(min(self.config.ema, (1 + self.step) / (10 + self.step)))
+        self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+        return float(loss.detach())
+
+    def _log(self, row: dict[str, Any]) -> None:
+        if self.accelerator.is_main_process:
+            with (self.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(row) + "\n")
+
+    def _checkpoint(self, folder: Path) -> None:
+        """Write state beside the old one and swap, so that a kill at any moment leaves a whole checkpoint."""
+        part = folder.with_name("checkpoint.part")
+        self.accelerator.save_state(str(part))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            old = folder.with_name("checkpoint.old")
+            _remove(old)
+            if folder.is_dir():
+                os.replace(folder, old)
+            os.replace(part, folder)
+            _remove(old)
+            self.objective.save(self.ema.module, self.out / "model.safetensors", self.step)
+
+    def _validate(self) -> None:
+        if self.validation and self.accelerator.is_main_process:
+            self._log({"step": self.step, "validation": self.validation.measure(self.ema.module)})
+
+
+def _remove(folder: Path) -> None:
+    import shutil
+
+    if folder.is_dir():
+        shutil.rmtree(folder)
+
+

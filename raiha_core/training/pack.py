@@ -1,0 +1,150 @@
+"""Photos, masks and aligned pairs, packed once into arrays that training reads at memory speed.
+
+A pack is a folder of `photos.npy`, `masks.npy`, `pairs.npy` (memory-mapped uint8) and `pack.json`. Everything is
+squashed to one square size: training crops with random aspect ratios anyway, so the distortion is one more crop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from ..errors import RaihaError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A packed data set.
+
+    Attributes:
+        photos: `(N, S, S, 3)` uint8.
+        masks: `(M, S, S)` uint8, 255 = object.
+        mask_photo: `(M,)` int64, which photo a mask belongs to.
+        mask_label: `(M,)` int64, class of the object; equal numbers mean equal labels, -1 unknown.
+        mask_region: `(M,)` bool, whether the mask is a region such as sky or ground rather than an object.
+        pairs: `(2P, S, S, 3)` uint8; rows 2i and 2i + 1 show one scene under two lights or edits.
+        names: photo paths, relative to their folder.
+    """
+
+    photos: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    mask_photo: NDArray[np.int64]
+    mask_label: NDArray[np.int64]
+    mask_region: NDArray[np.bool_]
+    pairs: NDArray[np.uint8]
+    names: list[str]
+
+
+def _load_square(path: Path, size: int, mode: str) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert(mode).resize((size, size), Image.Resampling.BOX if mode == "L" else Image.Resampling.LANCZOS))
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
+
+
+def find_photos(root: Path) -> list[Path]:
+    """All photos below a folder in a stable order; folders `masks`, `pairs`, `val` and hidden ones are left out.
+
+    Raises:
+        RaihaError: the folder is missing or holds no photo.
+    """
+    if not root.is_dir():
+        raise RaihaError(f"The photo folder {root} does not exist; give an existing folder.")
+    skip = {"masks", "pairs", "val", "composites", "teacher"}
+    found = sorted(
+        p
+        for p in root.rglob("*")
+        if p.suffix.lower() in IMAGE_SUFFIXES and not (set(p.relative_to(root).parts[:-1]) & skip) and not any(q.startswith(".") for q in p.parts)
+    )
+    if not found:
+        raise RaihaError(f"No photo was found below {root}; training needs JPEG, PNG, WebP or TIFF files.")
+    return found
+
+
+REGION_LABELS = frozenset("sky ground road grass water sea sand field floor wall mountain river region".split())
+
+
+def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True) -> Pack:
+    """Pack a folder of photos, with `masks.jsonl` and `pairs.jsonl` beside them where there are any.
+
+    Args:
+        root: the folder; `masks.jsonl` has one object per line with `photo`, `mask`, `label`; `pairs.jsonl` has `a`, `b`.
+        out: where the pack goes; an existing pack of the same content is opened instead.
+        size: side S of the packed squares.
+
+    Raises:
+        RaihaError: the folder is missing or empty.
+    """
+    photos = find_photos(root)
+    mask_rows, pair_rows = _lines(root / "masks.jsonl"), _lines(root / "pairs.jsonl")
+    names = [p.relative_to(root).as_posix() for p in photos]
+    digest = hashlib.sha256(json.dumps([FORMAT, size, names, mask_rows, pair_rows]).encode()).hexdigest()
+    if (out / "pack.json").is_file() and json.loads((out / "pack.json").read_text())["digest"] == digest:
+        return open_pack(out)
+    out.mkdir(parents=True, exist_ok=True)
+    where = {n: i for i, n in enumerate(names)}
+    mask_rows = [r for r in mask_rows if r["photo"] in where]
+    labels = {label: i for i, label in enumerate(sorted({str(r.get("label")) for r in mask_rows}))}
+    bar: Callable[[Iterable[Any], str], Iterable[Any]] = lambda it, d: tqdm(it, desc=d, disable=not progress)  # noqa: E731
+    _fill(out / "photos.npy", [root / n for n in names], size, "RGB", lambda it: bar(it, "photos"))
+    _fill(out / "masks.npy", [root / r["mask"] for r in mask_rows], size, "L", lambda it: bar(it, "masks"))
+    _fill(out / "pairs.npy", [root / r[k] for r in pair_rows for k in ("a", "b")], size, "RGB", lambda it: bar(it, "pairs"))
+    meta = {
+        "digest": digest,
+        "names": names,
+        "mask_photo": [where[r["photo"]] for r in mask_rows],
+        "mask_label": [labels[str(r.get("label"))] if r.get("label") else -1 for r in mask_rows],
+        "mask_region": [str(r.get("label")).lower() in REGION_LABELS or "regions" in r["mask"] for r in mask_rows],
+    }
+    temporary = out / "pack.json.part"
+    temporary.write_text(json.dumps(meta))
+    os.replace(temporary, out / "pack.json")
+    return open_pack(out)
+
+
+def _fill(target: Path, files: list[Path], size: int, mode: str, bar: Callable[[Iterable[Path]], Iterable[Path]]) -> None:
+    shape = (len(files), size, size) + ((3,) if mode == "RGB" else ())
+    if not files:
+        np.save(target, np.zeros(shape, np.uint8))
+        return
+    array = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
+    for i, path in enumerate(bar(files)):
+        try:
+            array[i] = _load_square(path, size, mode)
+        except (OSError, ValueError) as error:
+            raise RaihaError(f"{path} cannot be read as a picture ({error}); remove or repair it and start again.") from None
+    array.flush()
+
+
+def open_pack(folder: Path) -> Pack:
+    """Open a pack; the arrays are memory-mapped read-only."""
+    meta = json.loads((folder / "pack.json").read_text())
+
+    def load(name: str) -> NDArray[np.uint8]:
+        array: NDArray[np.uint8] = np.load(folder / f"{name}.npy", mmap_mode="r")
+        return array
+
+    return Pack(
+        photos=load("photos"),
+        masks=load("masks"),
+        mask_photo=np.asarray(meta["mask_photo"], np.int64),
+        mask_label=np.asarray(meta["mask_label"], np.int64),
+        mask_region=np.asarray(meta["mask_region"], bool),
+        pairs=load("pairs"),
+        names=meta["names"],
+    )
