@@ -83,11 +83,11 @@ def _guided(signal: Tensor, guide: Tensor, weight: Tensor, radius: int) -> Tenso
     """Guided filter of every channel of `signal` with masked window means."""
     channels = signal.shape[1]
     means = _masked_mean(torch.cat([signal, guide, guide * guide, guide * signal], 1), weight, radius)
-    mean_s, mean_g, mean_gg, mean_gs = means.split([channels, 1, 1, channels], 1)
+    mean_s, mean_g, mean_gg, mean_gs = torch.split(means, [channels, 1, 1, channels], 1)
     slope = (mean_gs - mean_g * mean_s) / ((mean_gg - mean_g * mean_g).clamp_min(0) + _EDGE)
     offset = mean_s - slope * mean_g
-    slope, offset = _masked_mean(torch.cat([slope, offset], 1), weight, radius).split(channels, 1)
-    return slope * guide + offset
+    smooth = _masked_mean(torch.cat([slope, offset], 1), weight, radius)
+    return smooth[:, :channels] * guide + smooth[:, channels:]
 
 
 def _masked_mean(x: Tensor, weight: Tensor, radius: int) -> Tensor:

@@ -1,9 +1,9 @@
 """References: an index of the user's photos, and what is retrieved from it for a composite."""
 
 from .index import ReferenceIndex
-from .maintenance import Report, verify
 from .manifest import fingerprint
 from .reference import Reference, References
 from .sheet import contact_sheet
+from .verify import Report, verify
 
 __all__ = ["Reference", "ReferenceIndex", "References", "Report", "contact_sheet", "fingerprint", "verify"]

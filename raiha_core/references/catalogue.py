@@ -229,7 +229,8 @@ class Catalogue:
         """Vectors of the regions with a row greater than `after`, in order, in batches."""
         while True:
             found = self._all(
-                "SELECT r.id, r.content, i.illumination FROM regions r JOIN images i ON i.id = r.image WHERE r.id > ? ORDER BY r.id LIMIT ?",
+                "SELECT r.id, r.content, i.illumination FROM regions r JOIN images i ON i.id = r.image "
+                "WHERE r.id > ? ORDER BY r.id LIMIT ?",
                 (after, batch),
             )
             if not found:

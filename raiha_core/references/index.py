@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,17 +16,19 @@ from torch import Tensor
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
-from ..illumination import DESCRIPTOR_DIM
-from . import maintenance, manifest as manifests
+from . import maintenance
+from . import manifest as manifests
 from .builder import Progress
 from .catalogue import ID_LENGTH, Catalogue
-from .maintenance import Report
+from .checks import check_numbers, load_by_name, open_store, places, require_encoder, row_of_path, wrong_encoder
 from .manifest import EncoderInfo, Manifest
 from .photos import UnreadableImage, file_hash
 from .query import make_query
 from .ranking import Ranked, Wishes, choose, rank
 from .reference import THUMBNAIL_SIDE, Reference, References, load_picture
-from .stores import VectorStore, create_store
+from .stores import VectorStore
+from .verify import Report
+from .verify import verify as verify_index
 
 PathLike = str | os.PathLike[str]
 
@@ -93,10 +96,8 @@ class ReferenceIndex:
         """
         galleries = [gallery] if isinstance(gallery, (str, os.PathLike)) else list(gallery)
         directory = Path(index_dir)
-        maintenance.build(
-            directory, [Path(g) for g in galleries], encoder, store=store, device=device, progress=progress, wait=wait,
-            rebuild=rebuild, workers=workers, cluster=cluster, token=token,
-        )  # fmt: skip
+        options = maintenance.Options(progress=progress, wait=wait, workers=workers, cluster=cluster, token=token)
+        maintenance.build(directory, [Path(g) for g in galleries], encoder, options, store=store, device=device, rebuild=rebuild)
         return cls.open(directory, encoder if isinstance(encoder, ContentEncoder) else None, device=device, token=token)
 
     @classmethod
@@ -125,9 +126,9 @@ class ReferenceIndex:
         index._load()
         try:
             if isinstance(encoder, ContentEncoder):
-                maintenance.require_encoder(index._manifest, encoder)
+                require_encoder(index._manifest, encoder, index.directory)
             elif encoder is not None and encoder != index._manifest.encoder.id:
-                raise maintenance.wrong_encoder(index.directory, index._manifest.encoder, encoder)
+                raise wrong_encoder(index.directory, index._manifest.encoder, encoder)
             if gallery is not None:
                 index._moved = Path(os.path.abspath(gallery))
                 if len(index._catalogue.roots()) > 1:
@@ -143,10 +144,9 @@ class ReferenceIndex:
         manifest = manifests.load(self.directory)
         while True:
             catalogue = Catalogue(self.directory)
-            spec = manifest.store
-            store = create_store(spec["kind"], self.directory, manifest.encoder.dim, DESCRIPTOR_DIM, spec["options"], self._token)
+            store = open_store(self.directory, manifest, self._token)
             try:
-                store.load(catalogue, spec["state"])
+                store.load(catalogue, manifest.store["state"])
                 break
             except RaihaError:
                 catalogue.close()
@@ -200,7 +200,18 @@ class ReferenceIndex:
 
     def info(self) -> Mapping[str, Any]:
         """What the index holds, as JSON-serialisable values."""
-        return maintenance.info(self.directory, self._manifest, self._catalogue, self._store, self.galleries)
+        size = sum(p.stat().st_size for p in self.directory.rglob("*") if p.is_file())
+        return {
+            "index": str(self.directory),
+            "galleries": [str(g) for g in self.galleries],
+            **self._catalogue.counts(),
+            "encoder": asdict(self._manifest.encoder),
+            "illumination": self._manifest.illumination,
+            "store": self._store.describe(),
+            "bytes": size,
+            "revision": self._manifest.revision,
+            "updated": self._manifest.updated,
+        }
 
     def failures(self) -> list[tuple[Path, str]]:
         """Files that could not be read, and why."""
@@ -239,8 +250,8 @@ class ReferenceIndex:
             RaihaError: it cannot be loaded, or has other weights than the index was made with.
         """
         if self._encoder is None:
-            self._encoder = maintenance.load(self._manifest.encoder.id, self._device)
-            maintenance.require_encoder(self._manifest, self._encoder)
+            self._encoder = load_by_name(self._manifest.encoder.id, self._device)
+            require_encoder(self._manifest, self._encoder, self.directory)
         return self._encoder
 
     def retrieve(
@@ -280,7 +291,7 @@ class ReferenceIndex:
         Raises:
             RaihaError: the index is empty, the mask is empty, shapes or numbers do not fit, the encoder cannot be had.
         """
-        maintenance.check_numbers(k=k, weight=weight, min_content=min_content, min_illumination=min_illumination)
+        check_numbers(k=k, weight=weight, min_content=min_content, min_illumination=min_illumination)
         total = self._catalogue.count()
         if total == 0:
             raise RaihaError(f"the index at {self.directory} holds no photos: add some with `raiha index add {self.directory} GALLERY`")
@@ -328,7 +339,7 @@ class ReferenceIndex:
         return False
 
     def _places(self) -> dict[int, Path]:
-        return maintenance.places(self._catalogue, self._moved)
+        return places(self._catalogue, self._moved)
 
     def _existing(self, image: int) -> Path | None:
         """The first copy of a photo whose file is there."""
@@ -344,7 +355,7 @@ class ReferenceIndex:
         for name in names:
             row = self._catalogue.image_by_id(os.fspath(name))
             if row is None:
-                row = maintenance.row_of_path(self._catalogue, self._places(), Path(name))
+                row = row_of_path(self._catalogue, self._places(), Path(name))
             if row is None and Path(name).is_file():
                 try:
                     row = self._catalogue.image_by_id(file_hash(name)[:ID_LENGTH])
@@ -361,8 +372,13 @@ class ReferenceIndex:
     def update(
         self, *, progress: Progress | None = None, wait: float = 10.0, workers: int | None = None, cluster: str | None = None
     ) -> None:
-        """Read what is new or changed in the galleries, forget what is gone. See `build` for the arguments."""
-        self._change(lambda: maintenance.update(self.directory, self.encoder, progress=progress, wait=wait, workers=workers, cluster=cluster, token=self._token))  # fmt: skip
+        """Read what is new or changed in the galleries, forget what is gone; see `build` for the arguments.
+
+        Raises:
+            RaihaError: a gallery folder is not there, another writer.
+        """
+        options = maintenance.Options(progress=progress, wait=wait, workers=workers, cluster=cluster, token=self._token)
+        self._change(lambda: maintenance.update(self.directory, self.encoder, options))
 
     def add(self, paths: PathLike | Sequence[PathLike], *, progress: Progress | None = None, wait: float = 10.0) -> None:
         """Add folders with photos, or photos of a gallery that had been removed from the index.
@@ -371,7 +387,11 @@ class ReferenceIndex:
             RaihaError: a path is not there, or a single photo lies outside the galleries.
         """
         chosen = _paths(paths)
-        self._change(lambda: maintenance.add(self.directory, chosen, self.encoder, progress=progress, wait=wait, token=self._token))
+        self._change(
+            lambda: maintenance.add(
+                self.directory, chosen, self.encoder, maintenance.Options(progress=progress, wait=wait, token=self._token)
+            )
+        )
 
     def remove(self, names: PathLike | Sequence[PathLike], *, wait: float = 10.0) -> int:
         """Take photos (paths or ids), folders or whole galleries out of the index; the files themselves stay.
@@ -386,7 +406,7 @@ class ReferenceIndex:
         """
         chosen = _paths(names)
         removed: list[int] = []
-        self._change(lambda: removed.append(maintenance.remove(self.directory, chosen, wait=wait, token=self._token)))
+        self._change(lambda: removed.append(maintenance.remove(self.directory, chosen, maintenance.Options(wait=wait, token=self._token))))
         return removed[0]
 
     def verify(self, *, files: bool = False) -> Report:
@@ -395,13 +415,16 @@ class ReferenceIndex:
         Args:
             files: also read every photo again and compare its bytes.
         """
-        return maintenance.verify(self.directory, files=files, token=self._token)
+        return verify_index(self.directory, files=files, token=self._token)
 
-    def _change(self, action: Any) -> None:
+    def _change(self, action: Callable[[], object]) -> None:
+        self.encoder  # noqa: B018  Fails before anything is closed.
+        # The embedded Milvus lets only one client in.
+        self._store.close()
         try:
             action()
         finally:
-            self.close()
+            self._catalogue.close()
             self._load()
 
 

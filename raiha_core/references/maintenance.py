@@ -1,13 +1,12 @@
-"""Building, updating, shrinking, checking and mending indexes: everything that holds the write lock."""
+"""Building, updating and shrinking indexes, under the write lock."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,127 +14,56 @@ import torch
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
-from ..illumination import DESCRIPTOR_DIM, DESCRIPTOR_ID
+from ..illumination import DESCRIPTOR_ID
 from . import manifest as manifests
 from .builder import Embedder, LocalEmbedder, Progress, Writer
-from .catalogue import ID_LENGTH, Catalogue
 from .catalogue import NAME as CATALOGUE
+from .catalogue import Catalogue
+from .checks import load_by_name, locate, open_store, places, require_current, require_encoder, wrong_encoder
 from .lock import writing
 from .manifest import EncoderInfo, Manifest
-from .photos import file_hash
 from .regions import LAYOUT
 from .scan import Scan, check_gallery, scan
-from .stores import VectorStore, create_store, parse_store
+from .stores import parse_store
 
 
-def load(name: str, device: torch.device | str | None) -> ContentEncoder:
-    """Load a content encoder by name."""
-    from ..content import load_encoder
+@dataclass(frozen=True)
+class Options:
+    """How to write; see `ReferenceIndex.build`."""
 
-    encoder: ContentEncoder = load_encoder(name, device)
-    return encoder
-
-
-def wrong_encoder(directory: Path, made: EncoderInfo, asked: object) -> RaihaError:
-    """The sentence for an index and an encoder that do not belong together."""
-    return RaihaError(
-        f"the index at {directory} was made with the encoder {made}, not with {asked}: use {made.id}, or make it anew with --rebuild"
-    )
-
-
-def require_encoder(manifest: Manifest, encoder: ContentEncoder, directory: Path | None = None) -> None:
-    """Refuse an encoder whose vectors cannot be compared with those of the index.
-
-    Raises:
-        RaihaError: names both.
-    """
-    given = EncoderInfo(encoder.id, encoder.weights_hash, encoder.dim)
-    if given != manifest.encoder:
-        raise wrong_encoder(directory or Path("."), manifest.encoder, given)
-
-
-def require_current(manifest: Manifest, directory: Path) -> None:
-    """Refuse to mix descriptors or regions of another version of Raiha."""
-    if (manifest.illumination, manifest.regions) != (DESCRIPTOR_ID, LAYOUT):
-        raise RaihaError(f"the index at {directory} was made by another version of Raiha: make it anew with --rebuild")
-
-
-def check_numbers(*, k: int, weight: float, min_content: float, min_illumination: float) -> None:
-    """Refuse numbers out of range.
-
-    Raises:
-        RaihaError: names the number and its range.
-    """
-    if k < 1:
-        raise RaihaError(f"the number of references must be at least 1, not {k}")
-    for name, value in (("weight", weight), ("min_content", min_content), ("min_illumination", min_illumination)):
-        if not (math.isfinite(value) and 0 <= value <= 1):
-            raise RaihaError(f"{name} must lie between 0 and 1, not {value}")
-
-
-def places(catalogue: Catalogue, moved: Path | None = None) -> dict[int, Path]:
-    """Where each gallery lies: as it was added, or at the same place relative to the index, or where the user says."""
-    found = {}
-    for root in catalogue.roots():
-        path = Path(root.path)
-        beside = Path(os.path.normpath(catalogue.directory.resolve() / root.relative))
-        found[root.id] = moved or (path if path.is_dir() or not beside.is_dir() else beside)
-    return found
-
-
-def row_of_path(catalogue: Catalogue, roots: dict[int, Path], path: Path) -> int | None:
-    """Row of the photo in a file, by its path."""
-    located = _locate(roots, path)
-    row = catalogue.file(*located) if located else None
-    return row.image if row else None
-
-
-def _locate(roots: dict[int, Path], path: Path) -> tuple[int, str] | None:
-    absolute = Path(os.path.abspath(path))
-    for root, folder in roots.items():
-        if absolute.is_relative_to(folder):
-            return root, absolute.relative_to(folder).as_posix()
-    return None
-
-
-# --- writing
+    progress: Progress | None = None
+    wait: float = 10.0
+    workers: int | None = None
+    cluster: str | None = None
+    token: str | None = None
 
 
 @contextlib.contextmanager
-def _writer(directory: Path, wait: float, token: str | None, mend: bool = False) -> Iterator[Writer]:
-    with writing(directory, wait):
+def _writer(directory: Path, options: Options, *, mend: bool = False) -> Iterator[Writer]:
+    """Hold the lock and everything that is written to; `mend` lets damaged vectors be made again."""
+    with (
+        writing(directory, options.wait),
+        contextlib.closing(Catalogue(directory)) as catalogue,
+        contextlib.closing(open_store(directory, manifests.load(directory), options.token)) as store,
+    ):
         manifest = manifests.load(directory)
-        catalogue = Catalogue(directory)
-        store = _store(directory, manifest, token)
         if mend and store.check(manifest.store["state"]):
             manifest = manifest.next(None, catalogue.counts())
-        try:
-            yield Writer(catalogue, store, manifest)
-        finally:
-            store.close()
-            catalogue.close()
-
-
-def _store(directory: Path, manifest: Manifest, token: str | None) -> VectorStore:
-    return create_store(manifest.store["kind"], directory, manifest.encoder.dim, DESCRIPTOR_DIM, manifest.store["options"], token)
+        yield Writer(catalogue, store, manifest)
 
 
 def build(
     directory: Path,
     galleries: Sequence[Path],
     encoder: str | ContentEncoder,
+    options: Options,
     *,
     store: str,
     device: torch.device | str | None,
-    progress: Progress | None,
-    wait: float,
     rebuild: bool,
-    workers: int | None,
-    cluster: str | None,
-    token: str | None,
 ) -> None:
     """See `ReferenceIndex.build`."""
-    kind, options = parse_store(store)
+    kind, store_options = parse_store(store)
     folders = [check_gallery(g) for g in galleries]
     if not folders:
         raise RaihaError("no gallery folder given: name a folder with photos")
@@ -144,9 +72,9 @@ def build(
         name = encoder.id if isinstance(encoder, ContentEncoder) else encoder
         if name != made.id:
             raise wrong_encoder(directory, made, name)
-    loaded = encoder if isinstance(encoder, ContentEncoder) else load(encoder, device)
-    _create(directory, loaded, kind, options, wait, rebuild, token)
-    with _writer(directory, wait, token, mend=True) as writer:
+    loaded = encoder if isinstance(encoder, ContentEncoder) else load_by_name(encoder, device)
+    _create(directory, loaded, kind, store_options, options, rebuild)
+    with _writer(directory, options, mend=True) as writer:
         require_encoder(writer.manifest, loaded, directory)
         require_current(writer.manifest, directory)
         if writer.manifest.store["kind"] != kind and store != "faiss":
@@ -158,12 +86,10 @@ def build(
             if not any(folder.is_relative_to(known_folder) for known_folder in roots.values()):
                 roots[catalogue.set_root(folder)] = folder
         lost = [root for root in known if root not in roots]
-        _fill(writer, scan(catalogue, roots.items()), _embedder(loaded, catalogue, workers, cluster), progress, lost)
+        _fill(writer, scan(catalogue, roots.items()), _embedder(loaded, catalogue, options), options.progress, lost)
 
 
-def _create(
-    directory: Path, encoder: ContentEncoder, kind: str, options: dict[str, Any], wait: float, rebuild: bool, token: str | None
-) -> None:
+def _create(directory: Path, encoder: ContentEncoder, kind: str, store_options: dict[str, Any], options: Options, rebuild: bool) -> None:
     """Make an empty index, unless there is one."""
     if directory.exists() and not directory.is_dir():
         raise RaihaError(f"{directory} is a file: choose a folder for the index")
@@ -174,16 +100,19 @@ def _create(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RaihaError(f"cannot make the index folder {directory}: {error.strerror or error}") from error
-    with writing(directory, wait):
+    with writing(directory, options.wait):
         if rebuild:
-            _wipe(directory, token)
+            _wipe(directory, options.token)
         if manifests.exists(directory):
             return
+        if kind == "milvus":
+            # Several indexes may share a server.
+            store_options = {**store_options, "collection": f"raiha_{uuid.uuid4().hex[:12]}"}
         manifest = Manifest(
             EncoderInfo(encoder.id, encoder.weights_hash, encoder.dim),
             DESCRIPTOR_ID,
             LAYOUT,
-            {"kind": kind, "options": options, "state": None},
+            {"kind": kind, "options": store_options, "state": None},
         )
         # What a build that was killed before its first manifest left is worth nothing.
         (directory / CATALOGUE).unlink(missing_ok=True)
@@ -198,7 +127,7 @@ def _create(
 
 def _wipe(directory: Path, token: str | None) -> None:
     with contextlib.suppress(RaihaError):
-        store = _store(directory, manifests.load(directory), token)
+        store = open_store(directory, manifests.load(directory), token)
         store.destroy()
         store.close()
     # The manifest goes first: from here on there is no index, rather than half of one.
@@ -208,18 +137,9 @@ def _wipe(directory: Path, token: str | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def update(
-    directory: Path,
-    encoder: ContentEncoder,
-    *,
-    progress: Progress | None,
-    wait: float,
-    workers: int | None,
-    cluster: str | None,
-    token: str | None,
-) -> None:
+def update(directory: Path, encoder: ContentEncoder, options: Options) -> None:
     """See `ReferenceIndex.update`."""
-    with _writer(directory, wait, token, mend=True) as writer:
+    with _writer(directory, options, mend=True) as writer:
         require_encoder(writer.manifest, encoder, directory)
         require_current(writer.manifest, directory)
         roots = places(writer.catalogue)
@@ -228,14 +148,12 @@ def update(
                 raise RaihaError(
                     f"the gallery {folder} is not there: connect its drive, or build the index again with the folder where it lies now"
                 )
-        _fill(writer, scan(writer.catalogue, roots.items()), _embedder(encoder, writer.catalogue, workers, cluster), progress, [])
+        _fill(writer, scan(writer.catalogue, roots.items()), _embedder(encoder, writer.catalogue, options), options.progress, [])
 
 
-def add(
-    directory: Path, paths: Sequence[Path], encoder: ContentEncoder, *, progress: Progress | None, wait: float, token: str | None
-) -> None:
+def add(directory: Path, paths: Sequence[Path], encoder: ContentEncoder, options: Options) -> None:
     """See `ReferenceIndex.add`."""
-    with _writer(directory, wait, token) as writer:
+    with _writer(directory, options) as writer:
         require_encoder(writer.manifest, encoder, directory)
         require_current(writer.manifest, directory)
         catalogue = writer.catalogue
@@ -243,7 +161,7 @@ def add(
         chosen: dict[int, Path] = {}
         back: list[tuple[int, str]] = []
         for path in paths:
-            located = _locate(roots, path)
+            located = locate(roots, path)
             if located is None:
                 if path.is_file():
                     raise RaihaError(f"{path} lies in none of the index's galleries: add its folder instead")
@@ -261,12 +179,12 @@ def add(
                     if f.image is None and (inside in (".", f.path) or f.path.startswith(inside + "/"))
                 ]
         catalogue.drop_files(back)
-        _fill(writer, scan(catalogue, chosen.items()), _embedder(encoder, catalogue, None, None), progress, [])
+        _fill(writer, scan(catalogue, chosen.items()), _embedder(encoder, catalogue, options), options.progress, [])
 
 
-def remove(directory: Path, names: Sequence[Path], *, wait: float, token: str | None) -> int:
+def remove(directory: Path, names: Sequence[Path], options: Options) -> int:
     """See `ReferenceIndex.remove`."""
-    with _writer(directory, wait, token) as writer:
+    with _writer(directory, options) as writer:
         catalogue = writer.catalogue
         roots = places(catalogue)
         aside: set[tuple[int, str]] = set()
@@ -276,7 +194,7 @@ def remove(directory: Path, names: Sequence[Path], *, wait: float, token: str | 
             if row is not None:
                 aside.update(catalogue.files_of([row])[row])
                 continue
-            located = _locate(roots, name)
+            located = locate(roots, name)
             if located is None:
                 raise RaihaError(f"{name} is not in the index at {directory}: give a photo's path or id, or one of its folders")
             root, inside = located
@@ -298,12 +216,12 @@ def remove(directory: Path, names: Sequence[Path], *, wait: float, token: str | 
         return len(aside) + len(dropped)
 
 
-def _embedder(encoder: ContentEncoder, catalogue: Catalogue, workers: int | None, cluster: str | None) -> Embedder:
-    if cluster is not None:
+def _embedder(encoder: ContentEncoder, catalogue: Catalogue, options: Options) -> Embedder:
+    if options.cluster is not None:
         from .cluster import ClusterEmbedder
 
-        return ClusterEmbedder(encoder, catalogue.hashes(), cluster)
-    return LocalEmbedder(encoder, catalogue.hashes(), workers)
+        return ClusterEmbedder(encoder, catalogue.hashes(), options.cluster)
+    return LocalEmbedder(encoder, catalogue.hashes(), options.workers)
 
 
 def _fill(writer: Writer, found: Scan, embedder: Embedder, progress: Progress | None, lost: list[int]) -> None:
@@ -321,144 +239,3 @@ def _fill(writer: Writer, found: Scan, embedder: Embedder, progress: Progress | 
             catalogue.drop_root(root)
     catalogue.drop_orphans()
     writer.publish()
-
-
-# --- checking
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `verify` found.
-
-    Attributes:
-        problems: what is wrong with the index itself; empty: it is sound.
-        repaired: what was mended.
-        missing: photos whose files have vanished.
-        changed: photos whose bytes have changed (only if files were read).
-        unreadable: files that could not be read when the index was built, with the reason.
-    """
-
-    problems: list[str] = field(default_factory=list)
-    repaired: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def sound(self) -> bool:
-        """Whether the index can be used as it is."""
-        return not self.problems
-
-
-def verify(
-    directory: str | os.PathLike[str], *, files: bool = False, repair: bool = False, wait: float = 10.0, token: str | None = None
-) -> Report:
-    """Check an index, also one that does not open, and mend it if asked.
-
-    The manifest and the vectors can be made again from the catalogue; a damaged catalogue cannot be mended.
-
-    Args:
-        directory: folder of the index.
-        files: also read every photo again and compare its bytes.
-        repair: restore the manifest and the vectors.
-        wait: seconds to wait for another writer before a repair.
-        token: access token of a Milvus cluster.
-
-    Raises:
-        RaihaError: there is no index.
-    """
-    folder = Path(directory)
-    if not (folder / CATALOGUE).is_file():
-        manifests.load(folder)
-        return Report(problems=[f"{CATALOGUE} is missing: nothing can be restored, build the index anew with --rebuild"])
-    report = Report()
-    try:
-        catalogue = Catalogue(folder)
-    except RaihaError:
-        report.problems.append(f"{CATALOGUE} is damaged: nothing can be restored, build the index anew with --rebuild")
-        return report
-    with contextlib.closing(catalogue):
-        try:
-            broken = catalogue.check()
-        except RaihaError as error:
-            broken = [str(error)]
-        if broken:
-            report.problems.append(f"{CATALOGUE} is damaged ({broken[0]}): build the index anew with --rebuild")
-            return report
-        _verify_vectors(folder, catalogue, report, repair, wait, token)
-        _verify_files(catalogue, report, files)
-    return report
-
-
-def _verify_vectors(directory: Path, catalogue: Catalogue, report: Report, repair: bool, wait: float, token: str | None) -> None:
-    problems = []
-    try:
-        manifest = manifests.load(directory)
-    except RaihaError:
-        problems.append("manifest.json is missing or damaged")
-        constant = catalogue.meta()
-        manifest = Manifest(EncoderInfo(**constant["encoder"]), constant["illumination"], constant["regions"], constant["store"])
-    store = _store(directory, manifest, token)
-    with contextlib.closing(store):
-        problems += store.check(manifest.store["state"])
-        if not problems:
-            try:
-                store.load(catalogue, manifest.store["state"])
-            except RaihaError as error:
-                problems.append(str(error))
-        if not (repair and problems):
-            report.problems.extend(problems)
-            return
-        with writing(directory, wait):
-            store.close()
-            # Numbers only grow, so no reader takes the restored manifest for the one it knows.
-            revision = max([manifest.revision, *(_revision(p.name) for p in directory.glob("vectors-*"))])
-            state = store.publish(catalogue, None, revision=revision + 1, final=True)
-            restored = replace(manifest, revision=revision).next(state, catalogue.counts())
-            manifests.save(restored, directory)
-            store.collect_garbage([state])
-        report.repaired.extend(problems)
-
-
-def _revision(folder: str) -> int:
-    digits = folder.removeprefix("vectors-").removesuffix(".new")
-    return int(digits) if digits.isdigit() else 0
-
-
-def _verify_files(catalogue: Catalogue, report: Report, read: bool) -> None:
-    roots = places(catalogue)
-    hashes = {}
-    if read:
-        rows = {f.image for f in catalogue.files() if f.image is not None}
-        hashes = {row: image.hash for row, image in catalogue.images(rows).items()}
-    for row in catalogue.files():
-        path = roots[row.root] / row.path
-        if row.error is not None:
-            report.unreadable.append((str(path), row.error))
-        elif row.image is not None and not path.is_file():
-            report.missing.append(str(path))
-        elif row.image is not None and read:
-            try:
-                same = file_hash(path) == hashes[row.image]
-            except OSError:
-                same = False
-            if not same:
-                report.changed.append(str(path))
-
-
-def info(directory: Path, manifest: Manifest, catalogue: Catalogue, store: VectorStore, galleries: Sequence[Path]) -> dict[str, Any]:
-    """See `ReferenceIndex.info`."""
-    counts = catalogue.counts()
-    size = sum(p.stat().st_size for p in directory.rglob("*") if p.is_file())
-    return {
-        "index": str(directory),
-        "galleries": [str(g) for g in galleries],
-        **counts,
-        "encoder": asdict(manifest.encoder),
-        "illumination": manifest.illumination,
-        "store": store.describe(),
-        "bytes": size,
-        "revision": manifest.revision,
-        "updated": manifest.updated,
-        "id_length": ID_LENGTH,
-    }

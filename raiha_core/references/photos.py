@@ -14,7 +14,29 @@ from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageErr
 from torch import Tensor
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .apng .webp .bmp .dib .gif .tif .tiff .avif .heic .heif .jp2 .j2k .ppm .pgm .pnm .tga".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".jp2",
+        ".j2k",
+        ".ppm",
+        ".pgm",
+        ".pnm",
+        ".tga",
+    ]
 )
 # A decoded photo of this many pixels takes about 0.4 GB; larger ones are read only where the format can decode reduced.
 MAX_PIXELS = 128_000_000

@@ -97,12 +97,15 @@ class VectorStore(ABC):
     def check(self, state: State | None) -> list[str]:
         """Problems of what a state names, as sentences; empty if all is well."""
 
+    @abstractmethod
     def collect_garbage(self, keep: list[State | None]) -> None:
         """Delete what neither of these states names."""
 
+    @abstractmethod
     def destroy(self) -> None:
         """Delete everything the store keeps outside the index folder."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of files and connections."""
 

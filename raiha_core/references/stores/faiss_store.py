@@ -84,7 +84,6 @@ class FaissStore(VectorStore):
             return faiss.IndexIDMap2(faiss.IndexFlatIP(self.dim))
         lists = list_count(count)
         index = faiss.index_factory(self.dim, f"IVF{lists},SQ8", faiss.METRIC_INNER_PRODUCT)
-        index.cp.min_points_per_centroid = 1
         index.train(_sample(source, count, lists * 48))
         return index
 
@@ -102,6 +101,8 @@ class FaissStore(VectorStore):
                 self._index = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
             except RuntimeError as error:
                 raise damaged(self.directory, f"{state['folder']}/{_FILE}: {str(error).splitlines()[0][:100]}") from error
+            if hasattr(self._index, "nlist"):
+                self._index.nprobe = probe_count(self._index.nlist)
             if self._index.d != self.dim:
                 raise damaged(self.directory, f"{state['folder']}/{_FILE} holds vectors of another length")
         pieces = list(source.rows(after=int(state["last"]) if state else 0))
@@ -120,10 +121,7 @@ class FaissStore(VectorStore):
         query = np.ascontiguousarray(content[None], np.float32)
         scores, ids = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
         if self._index is not None and self._index.ntotal:
-            parameters = None
-            if hasattr(self._index, "nlist"):
-                parameters = faiss.SearchParametersIVF(nprobe=probe_count(self._index.nlist))
-            found, rows = self._index.search(query, min(limit, self._index.ntotal), params=parameters)
+            found, rows = self._index.search(query, min(limit, self._index.ntotal))
             scores.append(found[0][rows[0] >= 0])
             ids.append(rows[0][rows[0] >= 0])
         if self._tail is not None:
@@ -151,6 +149,10 @@ class FaissStore(VectorStore):
         for folder in self.directory.glob(_PREFIX + "*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def destroy(self) -> None:
+        """See `VectorStore.destroy`: everything lies in the index folder."""
+        self.collect_garbage([])
 
     def close(self) -> None:
         """See `VectorStore.close`."""
