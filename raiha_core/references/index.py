@@ -378,7 +378,8 @@ class ReferenceIndex:
             RaihaError: a gallery folder is not there, another writer.
         """
         options = maintenance.Options(progress=progress, wait=wait, workers=workers, cluster=cluster, token=self._token)
-        self._change(lambda: maintenance.update(self.directory, self.encoder, options))
+        encoder = self.encoder
+        self._change(lambda: maintenance.update(self.directory, encoder, options))
 
     def add(self, paths: PathLike | Sequence[PathLike], *, progress: Progress | None = None, wait: float = 10.0) -> None:
         """Add folders with photos, or photos of a gallery that had been removed from the index.
@@ -386,12 +387,9 @@ class ReferenceIndex:
         Raises:
             RaihaError: a path is not there, or a single photo lies outside the galleries.
         """
-        chosen = _paths(paths)
-        self._change(
-            lambda: maintenance.add(
-                self.directory, chosen, self.encoder, maintenance.Options(progress=progress, wait=wait, token=self._token)
-            )
-        )
+        chosen, encoder = _paths(paths), self.encoder
+        options = maintenance.Options(progress=progress, wait=wait, token=self._token)
+        self._change(lambda: maintenance.add(self.directory, chosen, encoder, options))
 
     def remove(self, names: PathLike | Sequence[PathLike], *, wait: float = 10.0) -> int:
         """Take photos (paths or ids), folders or whole galleries out of the index; the files themselves stay.
@@ -418,7 +416,6 @@ class ReferenceIndex:
         return verify_index(self.directory, files=files, token=self._token)
 
     def _change(self, action: Callable[[], object]) -> None:
-        self.encoder  # noqa: B018  Fails before anything is closed.
         # The embedded Milvus lets only one client in.
         self._store.close()
         try:

@@ -1,0 +1,95 @@
+"""`raiha retrieve`: find references for a composite in an index."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import RaihaError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("composite", type=_FILE)
+@click.argument("mask", type=_FILE)
+@click.option("--index", "directory", required=True, type=_FILE, help="Folder of the reference index.")
+@click.option("--top-k", default=4, show_default=True, help="How many references.")
+@click.option("--weight", default=None, type=float, help="Share of the light in the score, 0 to 1.")
+@click.option("--min-content", default=0.0, show_default=True, help="Lowest content score, 0 to 1.")
+@click.option("--min-illumination", default=0.0, show_default=True, help="Lowest illumination score, 0 to 1.")
+@click.option("--pin", multiple=True, help="Id or path of a photo to return first; may be repeated.")
+@click.option("--exclude", multiple=True, help="Id or path of a photo never to return; may be repeated.")
+@click.option("--gallery", type=_FILE, default=None, help="Where the photos lie now, if the gallery was moved.")
+@click.option("--sheet", type=_FILE, default=None, help="Write a contact sheet with scores, a PNG or JPEG.")
+@click.option("--device", default=None, help="Where the encoder runs, for example cpu or cuda.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+def command(
+    composite: Path,
+    mask: Path,
+    directory: Path,
+    top_k: int,
+    weight: float | None,
+    min_content: float,
+    min_illumination: float,
+    pin: tuple[str, ...],
+    exclude: tuple[str, ...],
+    gallery: Path | None,
+    sheet: Path | None,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Find photos that show something like the foreground of COMPOSITE under light like its background's.
+
+    MASK is white where the foreground is, of the same size as COMPOSITE.
+    """
+    from ..image import read_image, read_mask
+    from ..references import ReferenceIndex, contact_sheet
+    from ..references.index import DEFAULT_WEIGHT
+
+    if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise RaihaError(f"cannot write a contact sheet as {sheet.suffix or 'a file without suffix'}: use .png, .jpg or .webp")
+    picture, area = read_image(composite).rgb_tensor(), read_mask(mask)
+    with ReferenceIndex.open(directory, device=device, gallery=gallery) as index:
+        found = index.retrieve(
+            picture,
+            area,
+            top_k,
+            weight=DEFAULT_WEIGHT if weight is None else weight,
+            min_content=min_content,
+            min_illumination=min_illumination,
+            pinned=pin,
+            excluded=exclude,
+            query_path=composite,
+        )
+        if sheet is not None:
+            _save(contact_sheet(picture, area, found), sheet)
+    if as_json:
+        keys = ("id", "content", "illumination", "score", "region", "size", "pinned")
+        rows = [{"path": str(r.path), **{key: getattr(r, key) for key in keys}} for r in found]
+        click.echo(json.dumps({"references": rows, "notices": list(found.notices)}))
+        return
+    for notice in found.notices:
+        click.echo(f"raiha: {notice}", err=True)
+    if not found:
+        click.echo("no photo fits: lower the minimum scores, or add photos to the index", err=True)
+    for r in found:
+        click.echo(f"{r.score:.3f}  content {r.content:.3f}  illumination {r.illumination:.3f}  {r.id}  {r.path}")
+
+
+def _save(sheet: Image.Image, path: Path) -> None:
+    """Write a picture so that no half of one is ever there."""
+    temporary = path.with_name(f".{path.stem}.new{path.suffix}")
+    try:
+        sheet.save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RaihaError(f"cannot write {path}: {error.strerror or error}") from error
