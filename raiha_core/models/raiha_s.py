@@ -135,8 +135,10 @@ class RaihaS(HarmonizationModel):
 
         # Keys: background tokens of the composite, then every token of every reference.
         keys, values, allowed = [self.key(deep)], [torch.cat([x, colours], 1)], [~touched]
-        outside = 1 - mask
-        back = moments(composite.flatten(2), outside.flatten(2))
+        # Statistics need no more than every second row and column.
+        pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
+        outer = 1 - inner
+        back = moments(pixels, outer)
         bias = [torch.zeros(b, h * w, dtype=x.dtype, device=x.device)]
         reference_last = torch.zeros_like(last.mean((2, 3)))
         if references is not None and references.shape[1] > 0:
@@ -147,7 +149,7 @@ class RaihaS(HarmonizationModel):
             colours_r = _token_colours(flat, torch.ones_like(empty))
             none = F.avg_pool2d(empty, STRIDE)
             x_r = self.before(self.enter(torch.cat([deep_r, colours_r, none], 1)), none)
-            light = self._light(flat, moments(flat.flatten(2), torch.ones_like(empty).flatten(2)), back, r)
+            light = self._light(moments(flat[..., ::4, ::4].flatten(2), torch.ones_like(empty[..., ::4, ::4]).flatten(2)), back, r)
             pooled_r = last_r.mean((2, 3)).reshape(b, r, -1)
             alike = F.cosine_similarity(pooled_r, _masked_mean(last, F.adaptive_avg_pool2d(mask, last.shape[-2:]))[:, None], dim=2)
             logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
@@ -184,8 +186,8 @@ class RaihaS(HarmonizationModel):
                 _masked_mean(last, F.adaptive_avg_pool2d(mask, last.shape[-2:])),
                 last.mean((2, 3)),
                 reference_last,
-                describe(composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)),
-                describe(composite[..., ::2, ::2].flatten(2), outside[..., ::2, ::2].flatten(2)),
+                describe(pixels, inner),
+                describe(pixels, outer),
                 back[1].flatten(1) * 4,
                 _masked_mean(seen - colours, inside) * 2,
                 _masked_mean((seen - colours).abs(), inside) * 2,
@@ -199,22 +201,21 @@ class RaihaS(HarmonizationModel):
             1,
         )
         hidden = self.head(evidence)
-        matrix, overall = self._compose(self.overall(hidden), hidden, x, composite, mask, a_fit, d_fit)
+        matrix, overall = self._compose(self.overall(hidden), hidden, x, moments(pixels, inner)[0], a_fit, d_fit)
         return Output(matrix, overall, weights, touched.flatten(1))
 
-    def _light(self, flat: Tensor, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
+    def _light(self, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
         """How a reference's light differs from the background's, `(B, R, 18)`: signed and absolute differences of moments."""
-        upper = torch.triu_indices(3, 3, device=flat.device)
+        upper = torch.triu_indices(3, 3, device=own[0].device)
         mine = torch.cat([own[0], own[1][:, upper[0], upper[1]] * 4], 1).reshape(-1, r, 9)
         theirs = torch.cat([back[0], back[1][:, upper[0], upper[1]] * 4], 1)[:, None]
         return torch.cat([mine - theirs, (mine - theirs).abs()], 2)
 
     def _compose(
-        self, raw: Tensor, hidden: Tensor, x: Tensor, composite: Tensor, mask: Tensor, a_fit: Tensor, d_fit: Tensor
+        self, raw: Tensor, hidden: Tensor, x: Tensor, mean: Tensor, a_fit: Tensor, d_fit: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Transforms about the foreground's mean colour, so that shift and contrast do not fight."""
         b, _, h, w = x.shape
-        mean = moments(composite.flatten(2), mask.flatten(2))[0]
         eye = torch.eye(3, device=x.device, dtype=x.dtype)
         gate = torch.sigmoid(raw[:, 12:])
         a = eye + raw[:, :9].reshape(b, 3, 3) + gate[:, 0, None, None] * (a_fit - eye).clamp(-2, 2)

@@ -21,6 +21,7 @@ class SourceConfig:
         path: the folder; relative paths are taken from the config file's folder.
         weight: relative frequency in the mixture.
         luts, illuminants: tables for the edits, `.npz`; optional.
+        pack: folder for the packed arrays; default is below the run's folder.
     """
 
     kind: str
@@ -28,6 +29,7 @@ class SourceConfig:
     weight: float = 1.0
     luts: str | None = None
     illuminants: str | None = None
+    pack: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
         if isinstance(raw.get(key), str):
             raw[key] = absolute(raw[key])
     for source in raw.get("sources", []):
-        for key in ("path", "luts", "illuminants"):
+        for key in ("path", "luts", "illuminants", "pack"):
             if isinstance(source.get(key), str):
                 source[key] = absolute(source[key])
     return config_from({**raw, **(overrides or {})})

@@ -15,17 +15,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from .augment import Looks
 from .config import TrainConfig
-from .losses import harmonisation_loss
 from .mixture import Mixture, open_mixture
 from .objective import Objective, objective_for
-from .sources import RawBatch, ReferenceMix, Triplets, assemble
+from .sources import RawBatch, Triplets, assemble
 from .validate import Validation
 
 
@@ -47,7 +46,7 @@ class Steps(Dataset[Any]):
 
 def make_batch(config: TrainConfig, raw: RawBatch, looks: Looks, step: int, rank: int) -> Triplets:
     """Augment the raw batch of one step, on the device that it lies on."""
-    generator = torch.Generator().manual_seed(hash((config.seed, step, rank)) % 2**63)
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence((config.seed, step, rank, 1)).generate_state(1)[0]))
     return assemble(raw, size_at(config, step), looks, config.recipe, config.references, generator)
 
 

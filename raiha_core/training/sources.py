@@ -56,7 +56,7 @@ class ReferenceMix:
         The rest are unrelated photos.
     """
 
-    count: tuple[float, ...] = (0.5, 0.35, 0.15)
+    count: tuple[float, ...] = (0.6, 0.28, 0.12)
     positive: float = 0.5
     retrieved: float = 0.25
     wrong_light: float = 0.12

@@ -1,0 +1,100 @@
+"""The weighted mixture of sources that a config names, opened once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..content import load_encoder
+from ..errors import RaihaError
+from .augment import Looks
+from .config import SourceConfig, TrainConfig
+from .neighbours import content_neighbours
+from .pack import build_pack
+from .sources import PhotoSource, RawBatch
+from .triplets import TripletSource, iharmony4_rows, triplet_rows
+
+
+class Source(Protocol):
+    """Anything that draws raw batches."""
+
+    def draw(self, batch: int, rng: np.random.Generator) -> RawBatch:
+        """Draw one raw batch."""
+        ...
+
+
+@dataclass
+class Mixture:
+    """Sources with their weights, and the tables for the edits. One source per step, so that batches stay of one kind."""
+
+    sources: list[Source]
+    weights: NDArray[np.float64]
+    looks: Looks
+
+    def draw(self, batch: int, rng: np.random.Generator) -> RawBatch:
+        """Draw a source, then a raw batch from it."""
+        return self.sources[int(rng.choice(len(self.sources), p=self.weights))].draw(batch, rng)
+
+
+def _table(path: str | None, key: str) -> NDArray[np.float32] | None:
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.asarray(archive[key], np.float32)
+    except (OSError, KeyError, ValueError):
+        raise RaihaError(f"The table {path} cannot be read; it must be an .npz file with an array '{key}'.") from None
+
+
+def open_looks(sources: tuple[SourceConfig, ...]) -> Looks:
+    """Film looks and illuminants of all sources together.
+
+    Raises:
+        RaihaError: a table is missing or of another shape.
+    """
+    luts = [t for s in sources if (t := _table(s.luts, "luts")) is not None]
+    patches = [t for s in sources if (t := _table(s.illuminants, "patches")) is not None]
+    lut = np.concatenate(luts).transpose(0, 4, 1, 2, 3) if luts else np.zeros((0, 3, 2, 2, 2), np.float32)
+    patch = np.concatenate(patches) / 255 if patches else np.zeros((0, 24, 3), np.float32)
+    return Looks(torch.from_numpy(np.ascontiguousarray(lut)), torch.from_numpy(patch))
+
+
+def open_source(config: SourceConfig, cache: Path) -> Source:
+    """Open one source; packs go to `cache`.
+
+    Raises:
+        RaihaError: an unknown kind, or a folder without what it needs.
+    """
+    root = Path(config.path)
+    if config.kind == "photos":
+        pack = build_pack(root, cache)
+        return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
+    if config.kind == "triplets":
+        return TripletSource(triplet_rows(root), cache)
+    if config.kind == "iharmony4":
+        return TripletSource(iharmony4_rows(root, "train"), cache)
+    raise RaihaError(f"The training source kind {json.dumps(config.kind)} is not known; use photos, triplets or iharmony4.")
+
+
+def open_mixture(config: TrainConfig, out: Path, main: bool = True, wait: Callable[[], None] = lambda: None) -> Mixture:
+    """Open all sources; where several processes share a disk, the main one packs first.
+
+    Raises:
+        RaihaError: no source, or one that cannot be opened.
+    """
+    if not config.sources:
+        raise RaihaError("The training config names no sources; give at least one with kind and path.")
+    if not main:
+        wait()
+    sources = [open_source(s, Path(s.pack) if s.pack else out / f"pack{i}") for i, s in enumerate(config.sources)]
+    if main:
+        wait()
+    weights = np.array([s.weight for s in config.sources], np.float64)
+    return Mixture(sources, weights / weights.sum(), open_looks(config.sources))

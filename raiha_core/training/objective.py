@@ -1,0 +1,82 @@
+"""What a model is trained for: how its loss is computed and how its weights are saved."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import RaihaError
+from ..models.raiha_s import RaihaS
+from .config import TrainConfig
+from .losses import harmonisation_loss
+from .sources import Triplets
+
+
+class Objective(Protocol):
+    """One architecture's side of training."""
+
+    model: nn.Module
+
+    def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
+        """Scalar loss of a batch; `model` is the prepared (perhaps distributed) twin of `self.model`."""
+        ...
+
+    def save(self, model: nn.Module, path: Path, step: int) -> None:
+        """Write weights that `load_model` reads."""
+        ...
+
+
+class RaihaSObjective:
+    """`raiha-s`: the loss is taken on every second pixel, since the transforms are smooth."""
+
+    def __init__(self, config: TrainConfig):
+        self.model = RaihaS(**config.model)
+        if config.backbone:
+            _load_backbone(self.model, Path(config.backbone))
+        if config.start:
+            self.model.load_state_dict(load_file(config.start))
+
+    def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
+        """See `Objective.loss`; local bends are paid for, so that they are used where they help."""
+        out = model(batch.composite, batch.mask, batch.references)
+        composite, mask, real = (x[..., ::2, ::2] for x in (batch.composite, batch.mask, batch.real))
+        result = self.model.render(out, composite, mask)
+        bend = (out.matrix - out.overall).square().mean()
+        return harmonisation_loss(result, real, mask) + 0.02 * bend
+
+    def save(self, model: nn.Module, path: Path, step: int) -> None:
+        """See `Objective.save`."""
+        save_weights(model, path, {"architecture": "raiha-s", "config": json.dumps(self.model.config()), "step": str(step)})
+
+
+def _load_backbone(model: RaihaS, path: Path) -> None:
+    state = {k.removeprefix("backbone."): v for k, v in load_file(path).items() if k.startswith("backbone.")}
+    if not state:
+        raise RaihaError(f"{path} holds no backbone; give the embedded encoder's safetensors file.")
+    model.backbone.load_state_dict(state)
+
+
+def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write a state dict as float32 safetensors, atomically."""
+    part = path.with_suffix(".part")
+    state: dict[str, Any] = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, part, metadata=metadata)
+    os.replace(part, path)
+
+
+def objective_for(config: TrainConfig) -> Objective:
+    """The objective of the config's architecture.
+
+    Raises:
+        RaihaError: the architecture is not known.
+    """
+    if config.architecture == "raiha-s":
+        return RaihaSObjective(config)
+    raise RaihaError(f"The architecture {config.architecture!r} cannot be trained; use raiha-s.")
+
+
