@@ -64,7 +64,9 @@ class EmbeddedEncoder(ContentEncoder):
             digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            raise RaihaError(f"The content encoder's weights {file} cannot be loaded ({reason}); reinstall the package or give another file.") from None
+            raise RaihaError(
+                f"The content encoder's weights {file} cannot be loaded ({reason}); reinstall the package or give another file."
+            ) from None
         return cls(net, digest, device)
 
     @torch.inference_mode()

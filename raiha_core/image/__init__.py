@@ -1,1 +1,30 @@
-"""image."""
+"""Pictures: files, depth, masks, crops, colour spaces."""
+
+from .crop import Box, bounding_box, crop_box, shrink, shrink_tensor
+from .files import READABLE, WRITABLE, atomically, check_output, read_image, write_image
+from .masks import Mask, alpha_mask, fit_mask, mask_from, mask_of, read_mask
+from .picture import Picture, from_array, full_scale, to_8_bit
+
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "Box",
+    "Mask",
+    "Picture",
+    "alpha_mask",
+    "atomically",
+    "bounding_box",
+    "check_output",
+    "crop_box",
+    "fit_mask",
+    "from_array",
+    "full_scale",
+    "mask_from",
+    "mask_of",
+    "read_image",
+    "read_mask",
+    "shrink",
+    "shrink_tensor",
+    "to_8_bit",
+    "write_image",
+]

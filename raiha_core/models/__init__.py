@@ -1,5 +1,21 @@
 """Harmonisation models behind one protocol, and their loading."""
 
+from . import raiha_s as _raiha_s  # registers itself
 from .base import AffineMap, Attention, ColorTransform, HarmonizationModel, Prediction, apply_affine
+from .registry import load_model, read_state, register, save_model
 
-__all__ = ["AffineMap", "Attention", "ColorTransform", "HarmonizationModel", "Prediction", "apply_affine"]
+RaihaS = _raiha_s.RaihaS
+
+__all__ = [
+    "AffineMap",
+    "Attention",
+    "ColorTransform",
+    "HarmonizationModel",
+    "Prediction",
+    "RaihaS",
+    "apply_affine",
+    "load_model",
+    "read_state",
+    "register",
+    "save_model",
+]

@@ -30,5 +30,3 @@ def cosine_attention(
     weights = F.softmax(scores.masked_fill(~key_mask[:, None, :], -1e4), dim=2)
     weights = weights * key_mask[:, None, :]
     return values @ weights.mT, weights
-
-

@@ -9,6 +9,8 @@ colour fit is offered to the head, which learns how far to trust it.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +22,7 @@ from .base import AffineMap, Attention, HarmonizationModel, Prediction, apply_af
 from .colour_statistics import DESCRIPTOR, describe, fit_affine, moments
 from .fusion import cosine_attention
 from .rain import RAIN
+from .registry import State, register
 
 KEY = 64
 TRUNK = 64
@@ -114,7 +117,10 @@ class RaihaS(HarmonizationModel):
         """Deep token features `(B, 144, h, w)` at 1/8 and the coarsest map."""
         f = self.backbone(rgb)
         size = f.eighth.shape[-2:]
-        up = [F.interpolate(layer(x), size=size, mode="bilinear", align_corners=False) for layer, x in ((self.reduce16, f.sixteenth), (self.reduce32, f.last))]
+        up = [
+            F.interpolate(layer(x), size=size, mode="bilinear", align_corners=False)
+            for layer, x in ((self.reduce16, f.sixteenth), (self.reduce32, f.last))
+        ]
         return torch.cat([self.reduce8(f.eighth), *up], 1), f.last
 
     def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None) -> Output:
@@ -211,9 +217,7 @@ class RaihaS(HarmonizationModel):
         theirs = torch.cat([back[0], back[1][:, upper[0], upper[1]] * 4], 1)[:, None]
         return torch.cat([mine - theirs, (mine - theirs).abs()], 2)
 
-    def _compose(
-        self, raw: Tensor, hidden: Tensor, x: Tensor, mean: Tensor, a_fit: Tensor, d_fit: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _compose(self, raw: Tensor, hidden: Tensor, x: Tensor, mean: Tensor, a_fit: Tensor, d_fit: Tensor) -> tuple[Tensor, Tensor]:
         """Transforms about the foreground's mean colour, so that shift and contrast do not fight."""
         b, _, h, w = x.shape
         eye = torch.eye(3, device=x.device, dtype=x.dtype)
@@ -252,3 +256,12 @@ def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:
         a_i = a[:, 3 * i : 3 * i + 3]
         rows += [a_i, m[:, i : i + 1] + d[:, i : i + 1] - (a_i * m).sum(1, keepdim=True)]
     return torch.cat(rows, 1)
+
+
+def _build(state: State, metadata: Mapping[str, str]) -> RaihaS:
+    model = RaihaS(**json.loads(metadata.get("config", "{}")))
+    model.load_state_dict(state)
+    return model
+
+
+register("raiha-s", lambda state: "trust.0.weight" in state and "hand_down.weight" in state, _build)

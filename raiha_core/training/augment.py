@@ -127,7 +127,15 @@ def capture_difference(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def compose(
-    real: Tensor, mask: Tensor, donor: Tensor, donor_mask: Tensor, partner: Tensor, has_partner: Tensor, looks: Looks, recipe: Recipe, generator: torch.Generator
+    real: Tensor,
+    mask: Tensor,
+    donor: Tensor,
+    donor_mask: Tensor,
+    partner: Tensor,
+    has_partner: Tensor,
+    looks: Looks,
+    recipe: Recipe,
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
     """Make composites.
 

@@ -21,7 +21,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.backbone import Backbone
 from ..content.embedded import DIM, EmbeddedNet
 from .pack import build_pack
 
@@ -57,7 +56,10 @@ def teacher_targets(photos: NDArray[np.uint8], teacher: Teacher, cache: Path, si
     dense = torch.cat(maps)
     pooled = dense.float().mean((2, 3))
     mean = pooled.mean(0)
-    sample = dense[torch.randperm(len(dense), generator=torch.Generator().manual_seed(0))[:2000]].float().permute(0, 2, 3, 1).flatten(0, 2) - mean
+    sample = (
+        dense[torch.randperm(len(dense), generator=torch.Generator().manual_seed(0))[:2000]].float().permute(0, 2, 3, 1).flatten(0, 2)
+        - mean
+    )
     # Directions in which both whole pictures and places differ; whitening evens out the few loud ones.
     joint = torch.cat([pooled - mean, sample[:: max(1, len(sample) // len(pooled))]])
     _, s, v = torch.linalg.svd(joint, full_matrices=False)
@@ -96,7 +98,9 @@ def crop(x: Tensor, boxes: Tensor, size: int) -> Tensor:
     centre, half = (boxes[:, :2] + boxes[:, 2:]) - 1, boxes[:, 2:] - boxes[:, :2]
     theta = torch.zeros(len(x), 2, 3)
     theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = half[:, 0], half[:, 1], centre
-    return F.grid_sample(x, F.affine_grid(theta, [len(x), x.shape[1], size, size], align_corners=False), padding_mode="border", align_corners=False)
+    return F.grid_sample(
+        x, F.affine_grid(theta, [len(x), x.shape[1], size, size], align_corners=False), padding_mode="border", align_corners=False
+    )
 
 
 def distill(pack: Path, data: Path, teacher: Teacher, out: Path, minutes: float, batch: int = 48, size: int = 160, seed: int = 0) -> None:
@@ -123,7 +127,11 @@ def distill(pack: Path, data: Path, teacher: Teacher, out: Path, minutes: float,
         x = random_colours(x, g).contiguous(memory_format=torch.channels_last)
         vector, dense = net(x)
         goal = t.mean((2, 3))
-        loss = F.smooth_l1_loss(dense, t) + (1 - F.cosine_similarity(dense, t, dim=1)).mean() + 2 * (1 - F.cosine_similarity(vector, goal, dim=1)).mean()
+        loss = (
+            F.smooth_l1_loss(dense, t)
+            + (1 - F.cosine_similarity(dense, t, dim=1)).mean()
+            + 2 * (1 - F.cosine_similarity(vector, goal, dim=1)).mean()
+        )
         similar = F.normalize(vector) @ F.normalize(vector).T - F.normalize(goal) @ F.normalize(goal).T
         loss = loss + 5 * similar.square().mean()
         optimiser.zero_grad(set_to_none=True)

@@ -121,14 +121,27 @@ class Trainer:
             persistent_workers=False,
         )
         looks = self.mixture.looks.to(self.accelerator.device)
-        bar = tqdm(loader, total=self.config.steps, initial=self.step, desc="train", disable=not self.accelerator.is_main_process, mininterval=5)
+        bar = tqdm(
+            loader, total=self.config.steps, initial=self.step, desc="train", disable=not self.accelerator.is_main_process, mininterval=5
+        )
         started, window = time.monotonic(), []
         for item in bar:
-            batch = item if on_cpu else make_batch(self.config, item.to(self.accelerator.device), looks, self.step, self.accelerator.process_index)
+            batch = (
+                item
+                if on_cpu
+                else make_batch(self.config, item.to(self.accelerator.device), looks, self.step, self.accelerator.process_index)
+            )
             window.append(self._train_step(batch))
             self.step += 1
             if self.step % 50 == 0:
-                self._log({"step": self.step, "loss": float(np.mean(window[-50:])), "rate": rate_at(self.config, self.step), "seconds": time.monotonic() - started})
+                self._log(
+                    {
+                        "step": self.step,
+                        "loss": float(np.mean(window[-50:])),
+                        "rate": rate_at(self.config, self.step),
+                        "seconds": time.monotonic() - started,
+                    }
+                )
                 bar.set_postfix(loss=f"{np.mean(window[-50:]):.4f}")
             if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
                 self._checkpoint(checkpoint)
@@ -180,5 +193,3 @@ def _remove(folder: Path) -> None:
 
     if folder.is_dir():
         shutil.rmtree(folder)
-
-

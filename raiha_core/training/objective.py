@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import RaihaError
-from ..models.raiha_s import RaihaS
+from ..models import RaihaS, save_model
 from .config import TrainConfig
 from .losses import harmonisation_loss
 from .sources import Triplets
@@ -51,7 +49,8 @@ class RaihaSObjective:
 
     def save(self, model: nn.Module, path: Path, step: int) -> None:
         """See `Objective.save`."""
-        save_weights(model, path, {"architecture": "raiha-s", "config": json.dumps(self.model.config()), "step": str(step)})
+        assert isinstance(model, RaihaS)
+        save_model(model, path, step=str(step))
 
 
 def _load_backbone(model: RaihaS, path: Path) -> None:
@@ -59,14 +58,6 @@ def _load_backbone(model: RaihaS, path: Path) -> None:
     if not state:
         raise RaihaError(f"{path} holds no backbone; give the embedded encoder's safetensors file.")
     model.backbone.load_state_dict(state)
-
-
-def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write a state dict as float32 safetensors, atomically."""
-    part = path.with_suffix(".part")
-    state: dict[str, Any] = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, part, metadata=metadata)
-    os.replace(part, path)
 
 
 def objective_for(config: TrainConfig) -> Objective:
@@ -78,5 +69,3 @@ def objective_for(config: TrainConfig) -> Objective:
     if config.architecture == "raiha-s":
         return RaihaSObjective(config)
     raise RaihaError(f"The architecture {config.architecture!r} cannot be trained; use raiha-s.")
-
-

@@ -50,7 +50,11 @@ class Pack:
 
 def _load_square(path: Path, size: int, mode: str) -> NDArray[np.uint8]:
     with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert(mode).resize((size, size), Image.Resampling.BOX if mode == "L" else Image.Resampling.LANCZOS))
+        return np.asarray(
+            ImageOps.exif_transpose(image)
+            .convert(mode)
+            .resize((size, size), Image.Resampling.BOX if mode == "L" else Image.Resampling.LANCZOS)
+        )
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -69,14 +73,16 @@ def find_photos(root: Path) -> list[Path]:
     found = sorted(
         p
         for p in root.rglob("*")
-        if p.suffix.lower() in IMAGE_SUFFIXES and not (set(p.relative_to(root).parts[:-1]) & skip) and not any(q.startswith(".") for q in p.parts)
+        if p.suffix.lower() in IMAGE_SUFFIXES
+        and not (set(p.relative_to(root).parts[:-1]) & skip)
+        and not any(q.startswith(".") for q in p.parts)
     )
     if not found:
         raise RaihaError(f"No photo was found below {root}; training needs JPEG, PNG, WebP or TIFF files.")
     return found
 
 
-REGION_LABELS = frozenset("sky ground road grass water sea sand field floor wall mountain river region".split())
+REGION_LABELS = frozenset(["sky", "ground", "road", "grass", "water", "sea", "sand", "field", "floor", "wall", "mountain", "river", "region"])
 
 
 def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True) -> Pack:

@@ -41,7 +41,9 @@ class RawBatch:
 
     def to(self, device: torch.device) -> RawBatch:
         """The same batch on a device."""
-        return RawBatch(**{f.name: v.to(device, non_blocking=True) if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)})
+        return RawBatch(
+            **{f.name: v.to(device, non_blocking=True) if isinstance(v := getattr(self, f.name), Tensor) else v for f in fields(self)}
+        )
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,14 @@ def random_rotations(n: int, generator: torch.Generator, device: torch.device) -
     """Uniformly random rotations `(n, 3, 3)`, from normalised Gaussian quaternions."""
     q = torch.nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=1).to(device)
     w, x, y, z = q.unbind(1)
-    rows = [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w), 2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)]
+    rows = [
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - z * w),
+        2 * (x * z + y * w),
+        2 * (x * y + z * w),
+        1 - 2 * (x * x + z * z),
+        2 * (y * z - x * w),
+    ]
     rows += [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]
     return torch.stack(rows, 1).reshape(n, 3, 3)
 

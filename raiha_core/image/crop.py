@@ -1,0 +1,90 @@
+"""What a model is shown: the foreground with enough around it, at a small square size."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from .masks import Mask
+from .picture import full_scale
+
+
+class Box(NamedTuple):
+    """Pixel rectangle: rows `top` to `bottom`, columns `left` to `right`, ends excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+
+def bounding_box(mask: Mask, threshold: float = 0.0) -> Box:
+    """The smallest box that holds everything above `threshold`; the mask must not be empty there."""
+    rows, columns = np.flatnonzero(mask.max(1) > threshold), np.flatnonzero(mask.max(0) > threshold)
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def crop_box(mask: Mask, share: float = 0.1, margin: float = 1.5, whole: float = 0.7) -> Box:
+    """Where to look: around the foreground, with context.
+
+    The box is about square, at least `margin` times the foreground's bounding box, and so large that the foreground covers
+    about `share` of it; it stays inside the picture. Where it would cover more than `whole` of the picture, it is the
+    whole picture.
+    """
+    height, width = mask.shape
+    inner = bounding_box(mask, min(0.5, float(mask.max()) / 2))
+    # As large as the bounding box asks, or as the foreground's share asks; never below 32 px, where nothing is to be seen.
+    side = max(margin * max(inner.height, inner.width), float(mask.sum() / share) ** 0.5, 32.0)
+    h, w = min(height, round(side)), min(width, round(side))
+    if h * w > whole * height * width:
+        return Box(0, 0, height, width)
+    top = min(max(0, (inner.top + inner.bottom - h) // 2), height - h)
+    left = min(max(0, (inner.left + inner.right - w) // 2), width - w)
+    return Box(top, left, top + h, left + w)
+
+
+def shrink(array: NDArray[Any], box: Box, size: int) -> Tensor:
+    """A box of an array, squashed to a square by area averaging, `(1, C, size, size)` float32 with white at 1.
+
+    Large boxes are first averaged over whole blocks, strip by strip, so that memory stays small.
+
+    Args:
+        array: `(H, W)` or `(H, W, C)` of any picture dtype.
+    """
+    region = array[box.top : box.bottom, box.left : box.right]
+    if region.ndim == 2:
+        region = region[:, :, None]
+    ky, kx = max(1, box.height // (2 * size)), max(1, box.width // (2 * size))
+    strip = max(1, 2**21 // max(1, ky * box.width * region.shape[2])) * ky
+    parts = []
+    for row in range(0, box.height - ky + 1, strip):
+        # A last block that is not whole is left out: less than half a pixel of the result.
+        rows = region[row : min(row + strip, box.height // ky * ky)]
+        part = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
+        parts.append(F.avg_pool2d(part, (ky, kx)) if ky * kx > 1 else part)
+    small = torch.cat(parts, 2) / full_scale(array)
+    return F.interpolate(small, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def shrink_tensor(image: Tensor, box: Box, size: int) -> Tensor:
+    """`shrink` for tensors `(B, C, H, W)`, on their device."""
+    region = image[:, :, box.top : box.bottom, box.left : box.right].float()
+    k = (max(1, box.height // (2 * size)), max(1, box.width // (2 * size)))
+    if max(k) > 1:
+        region = F.avg_pool2d(region, k)
+    return F.interpolate(region, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -1,0 +1,96 @@
+"""A picture in memory with everything a file said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from ..errors import RaihaError
+
+Pixels = NDArray[Any]
+"""`(H, W, 3)` uint8, uint16 or float32."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels in their native depth, with alpha and metadata.
+
+    Attributes:
+        rgb: `(H, W, 3)`; uint8 and uint16 span their whole range, float32 has white at 1 and may exceed it.
+        alpha: `(H, W)` in the same dtype, or None.
+        icc: ICC profile of `rgb`, or None.
+        exif: EXIF block without the orientation, which has been applied; or None.
+    """
+
+    rgb: Pixels
+    alpha: Pixels | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.rgb.shape[0], self.rgb.shape[1]
+
+    def tensor(self) -> Tensor:
+        """`(1, 3, H, W)` float32, nominal range [0, 1]."""
+        return torch.from_numpy(np.ascontiguousarray(self.rgb.transpose(2, 0, 1), np.float32))[None] / full_scale(self.rgb)
+
+    def with_rgb(self, rgb: Pixels) -> Picture:
+        """The same picture with other colours."""
+        return replace(self, rgb=rgb)
+
+    def pil(self) -> Image.Image:
+        """An 8-bit PIL image, for display."""
+        rgb = to_8_bit(self.rgb)
+        if self.alpha is None:
+            return Image.fromarray(rgb)
+        return Image.fromarray(np.dstack([rgb, to_8_bit(self.alpha)]), "RGBA")
+
+
+def full_scale(array: Pixels) -> float:
+    """The value of white: 255, 65535, or 1 for float."""
+    return float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+
+
+def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
+    """Rounded to 8 bits, clipped."""
+    if array.dtype == np.uint8:
+        return array
+    return np.clip(np.rint(array.astype(np.float32) * (255 / full_scale(array))), 0, 255).astype(np.uint8)
+
+
+def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
+    """A picture from an array `(H, W)`, `(H, W, 1)`, `(H, W, 2)`, `(H, W, 3)` or `(H, W, 4)`; an even channel count ends in alpha.
+
+    Args:
+        array: uint8, uint16, bool, or any float (stored as float32).
+        name: how errors call it.
+
+    Raises:
+        RaihaError: another shape or dtype, no pixels, NaN or infinite values.
+    """
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
+        raise RaihaError(f"{name} has shape {array.shape}; give (height, width, 3), with a fourth channel for alpha.")
+    if array.shape[0] == 0 or array.shape[1] == 0:
+        raise RaihaError(f"{name} has no pixels; give a picture of at least 1 x 1.")
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float32)
+        if not np.isfinite(array).all():
+            raise RaihaError(f"{name} holds NaN or infinite values; repair them first, since no colour can be computed from them.")
+    elif array.dtype not in (np.uint8, np.uint16):
+        raise RaihaError(f"{name} has samples of type {array.dtype}; use uint8, uint16 or float32.")
+    channels = array.shape[2]
+    alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
+    colours = array[:, :, :3] if channels >= 3 else np.repeat(array[:, :, :1], 3, axis=2)
+    return Picture(np.ascontiguousarray(colours), alpha)

@@ -1,0 +1,127 @@
+"""Which architectures there are, and how a checkpoint becomes a model.
+
+A checkpoint says which architecture it is by the keys of its state dict, so a name or a path is all that a caller knows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..errors import RaihaError
+from .base import HarmonizationModel
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+SHIPPED = {"raiha-s": "raiha-s.safetensors"}
+SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture: how its state dict is recognised and how a model is built from it.
+
+    Attributes:
+        name: also the value of the metadata key `architecture`.
+        detect: whether these keys are of this architecture.
+        build: a model with these weights; gets the state dict and the metadata.
+    """
+
+    name: str
+    detect: Callable[[State], bool]
+    build: Callable[[State, Mapping[str, str]], HarmonizationModel]
+
+
+_registry: dict[str, Architecture] = {}
+
+
+def register(name: str, detect: Callable[[State], bool], build: Callable[[State, Mapping[str, str]], HarmonizationModel]) -> None:
+    """Make an architecture known to `load_model`; a later one of the same name replaces the earlier."""
+    _registry[name] = Architecture(name, detect, build)
+
+
+def read_state(path: Path) -> tuple[State, dict[str, str]]:
+    """State dict and metadata of a `.safetensors` file, or of a `.pth` read with `weights_only=True`.
+
+    Raises:
+        RaihaError: the file is missing, truncated, corrupt, of another kind, or wants to run code.
+    """
+    if not path.is_file():
+        raise RaihaError(f"The model file {path} does not exist; check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise RaihaError(
+            f"{path} is not a plain checkpoint: it holds objects other than tensors and was not loaded, since it could run code."
+        ) from None
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise RaihaError(f"{path} cannot be read as a checkpoint ({reason}); it may be truncated, so fetch it again.") from None
+    for key in ("state_dict", "params_ema", "params", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise RaihaError(f"{path} holds no state dict; give a checkpoint of a harmonisation model.")
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}, {}
+
+
+def resolve(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a shipped name or a path.
+
+    Raises:
+        RaihaError: neither; says which names there are.
+    """
+    name = str(name_or_path)
+    if name in SHIPPED:
+        return WEIGHTS / SHIPPED[name]
+    if Path(name).suffix in SUFFIXES or os.sep in name or Path(name).exists():
+        return Path(name)
+    raise RaihaError(f"There is no model named {name!r}; use {', '.join(SHIPPED)} or the path of a .safetensors or .pth file.")
+
+
+def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.device | str | None = None) -> HarmonizationModel:
+    """Load a model by the name of shipped weights or from a checkpoint of any known architecture.
+
+    Args:
+        name_or_path: `raiha-s`, or a `.safetensors` or `.pth` file.
+        device: where to put it; None is the CPU.
+
+    Raises:
+        RaihaError: an unknown name, a file that is missing, broken, hostile or of another kind.
+    """
+    path = resolve(name_or_path)
+    state, metadata = read_state(path)
+    for architecture in _registry.values():
+        if architecture.detect(state):
+            try:
+                model = architecture.build(state, metadata)
+            except (RuntimeError, KeyError, TypeError, ValueError) as error:
+                reason = str(error).splitlines()[0][:120]
+                raise RaihaError(
+                    f"{path} looks like {architecture.name} but does not fit it ({reason}); it may be of another version."
+                ) from None
+            return model.eval().to(device or "cpu")
+    raise RaihaError(f"{path} is a checkpoint of another kind; known are {', '.join(_registry)}.")
+
+
+def save_model(model: HarmonizationModel, path: Path, **metadata: str) -> None:
+    """Write a model as float32 safetensors with architecture and configuration in the metadata, atomically."""
+    from safetensors.torch import save_file
+
+    state = {k: (v.float() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})
+    os.replace(part, path)
