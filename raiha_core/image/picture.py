@@ -38,7 +38,7 @@ class Picture:
         """(height, width)."""
         return self.rgb.shape[0], self.rgb.shape[1]
 
-    def tensor(self) -> Tensor:
+    def rgb_tensor(self) -> Tensor:
         """`(1, 3, H, W)` float32, nominal range [0, 1]."""
         return torch.from_numpy(np.ascontiguousarray(self.rgb.transpose(2, 0, 1), np.float32))[None] / full_scale(self.rgb)
 

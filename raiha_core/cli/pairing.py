@@ -1,0 +1,112 @@
+"""Which composite goes with which mask: single files, folders and globs."""
+
+from __future__ import annotations
+
+import glob
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RaihaError
+
+_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".avif"})
+_WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
+_DECORATION = re.compile(r"^(mask[_\-. ])|([_\-. ](mask|matte|alpha|composite|comp))$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to harmonise; `mask` None means the composite's alpha."""
+
+    composite: Path
+    mask: Path | None
+    output: Path
+    attention: Path | None
+
+
+def is_batch(text: str) -> bool:
+    """Whether this names many files: a folder or a glob (an existing file of that very name wins)."""
+    return not Path(text).is_file() and (Path(text).is_dir() or glob.has_magic(text))
+
+
+def pictures(text: str) -> list[Path]:
+    """The picture files of a folder or glob, sorted.
+
+    Raises:
+        RaihaError: there are none.
+    """
+    found = Path(text).iterdir() if Path(text).is_dir() else (Path(p) for p in glob.glob(text, recursive=True))
+    files = sorted(p for p in found if p.suffix.lower() in _SUFFIXES and p.is_file() and not p.name.startswith("."))
+    if not files:
+        raise RaihaError(f"{text} holds no pictures; give a folder or a quoted glob that matches {', '.join(sorted(_SUFFIXES))}.")
+    return files
+
+
+def key(path: Path) -> str:
+    """A file's name without suffix and without words such as _mask."""
+    return _DECORATION.sub("", path.stem).lower()
+
+
+def pair(composites: list[Path], masks: list[Path]) -> list[tuple[Path, Path]]:
+    """Match composites and masks: the same stem first, else the same stem without words such as _mask.
+
+    Raises:
+        RaihaError: a composite has no mask, or several.
+    """
+    exact = {p.stem: p for p in masks}
+    loose: dict[str, list[Path]] = {}
+    for p in masks:
+        loose.setdefault(key(p), []).append(p)
+    pairs = []
+    for composite in composites:
+        mask = exact.get(composite.stem)
+        if mask is None:
+            candidates = loose.get(key(composite), [])
+            if len(candidates) != 1:
+                what = "no mask" if not candidates else f"{len(candidates)} masks"
+                raise RaihaError(f"{composite.name} has {what} of its name; name masks like their composites, for example {composite.stem}.png.")
+            mask = candidates[0]
+        pairs.append((composite, mask))
+    return pairs
+
+
+def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | None) -> tuple[list[Job], bool]:
+    """What there is to do, and whether it is a batch.
+
+    Raises:
+        RaihaError: a batch beside a single file, pictures without masks, two results of one name.
+    """
+    batch = is_batch(composite)
+    if not batch:
+        if mask is not None and is_batch(mask):
+            raise RaihaError("The mask is a folder or glob but the composite is one file; give both as files or both as folders.")
+        return [Job(Path(composite), Path(mask) if mask else None, output, attention)], False
+    if mask is not None and not is_batch(mask):
+        raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
+    if output.is_file() or output.suffix.lower() in _WRITABLE:
+        raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
+    found = pictures(composite)
+    pairs: list[tuple[Path, Path | None]] = [(c, None) for c in found]
+    if mask is not None:
+        masks = pictures(mask)
+        # Composites and masks may share a folder.
+        pairs = [(c, m) for c, m in pair([p for p in found if p not in set(masks)] or found, masks)]
+    jobs = []
+    for c, m in pairs:
+        name = c.name if c.suffix.lower() in _WRITABLE else f"{c.stem}.png"
+        jobs.append(Job(c, m, output / name, attention / f"{c.stem}.png" if attention else None))
+    names = [j.output.name for j in jobs]
+    if len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise RaihaError(f"Two composites would both be written to {output / twice}; harmonise their folders one after the other.")
+    return jobs, True
+
+
+def is_done(job: Job) -> bool:
+    """Whether a batch has already written this result from these very files: it is there and not older than they are."""
+    wanted = [job.output] + ([job.attention] if job.attention else [])
+    sources = [job.composite] + ([job.mask] if job.mask else [])
+    try:
+        return min(p.stat().st_mtime for p in wanted) >= max(p.stat().st_mtime for p in sources)
+    except OSError:
+        return False
