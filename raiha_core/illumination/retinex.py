@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..image.colour import srgb_to_linear
+
 # One grey level of an 8-bit picture in linear light is about 1/3300; this floor lies a little above the noise.
 _FLOOR = 1.0 / 512.0
 # Window radii as fractions of the picture's side.
@@ -49,12 +51,6 @@ class Retinex:
         return torch.exp2(self.brightness + self.color)
 
 
-def to_linear(images: Tensor) -> Tensor:
-    """sRGB to linear light (IEC 61966-2-1), any shape; negative values become 0."""
-    images = images.clamp_min(0)
-    return torch.where(images <= 0.04045, images / 12.92, ((images + 0.055) / 1.055) ** 2.4)
-
-
 def estimate(images: Tensor, background: Tensor | None = None) -> Retinex:
     """Estimate the illumination of the background.
 
@@ -65,7 +61,7 @@ def estimate(images: Tensor, background: Tensor | None = None) -> Retinex:
     Returns:
         The factors at the same resolution; see `Retinex`, and the module for formula and sources.
     """
-    linear = to_linear(images.float())
+    linear = srgb_to_linear(images.float().clamp_min(0))
     weight = torch.ones_like(linear[:, :1]) if background is None else background.float().clamp(0, 1)
     logs = torch.log2(linear + _FLOOR)
     guide = logs.amax(1, keepdim=True)
