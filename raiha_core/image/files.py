@@ -57,7 +57,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
             warnings.simplefilter("ignore")
             with Image.open(file) as image:
                 if getattr(image, "n_frames", 1) > 1:
-                    raise RaihaError(f"{file} holds {image.n_frames} frames or pages; extract the one you want and give that.")
+                    raise RaihaError(f"{file} holds {getattr(image, 'n_frames', 0)} frames or pages; extract the one you want and give that.")
                 picture = _decode(file, image)
                 exif = image.getexif()
                 orientation = int(exif.pop(ExifTags.Base.Orientation, 1) or 1)
