@@ -18,22 +18,26 @@ SHAPES = ("disc", "stripes", "checks", "cross")
 
 
 class TinyEncoder(ContentEncoder):
-    """Edge directions and coarse layout of the locally normalised luminance, projected at random."""
+    """Spectrum of the normalised luminance (wherever things stand) and how edges run, projected at random."""
 
     def __init__(self, name: str = "tiny", seed: int = 0, dim: int = 32):
         self.id = name
         self.weights_hash = f"seed{seed}"
         self.dim = dim
-        self.projection = torch.randn(4 * 16, dim, generator=torch.Generator().manual_seed(seed))
+        self.projection = torch.randn(16 * 9 + 8, dim, generator=torch.Generator().manual_seed(seed))
 
     def encode(self, images: Tensor) -> ContentFeatures:
         grey = F.interpolate(images.mean(1, keepdim=True), (32, 32), mode="bilinear", antialias=True, align_corners=False)
         grey = grey - grey.mean((2, 3), keepdim=True)
         grey = grey / (grey.std((2, 3), keepdim=True) + 1e-3)
-        dx, dy = F.pad(grey.diff(dim=3), (0, 1, 0, 0)), F.pad(grey.diff(dim=2), (0, 0, 0, 1))
-        maps = torch.cat([dx.abs(), dy.abs(), (dx * dy), grey], 1)
-        dense = F.adaptive_avg_pool2d(maps, 4)
-        return ContentFeatures(F.normalize(dense.flatten(1) @ self.projection, dim=1), dense)
+        spectrum = torch.fft.rfft2(grey).abs()
+        folded = F.adaptive_avg_pool2d((1 + spectrum[..., 1:]).log(), (16, 9)).flatten(1)
+        dx, dy = grey.diff(dim=3)[:, :, 1:], grey.diff(dim=2)[..., 1:]
+        strong = torch.hypot(dx, dy)
+        angle = torch.atan2(dy, dx) % torch.pi / torch.pi * 8
+        edges = torch.stack([(strong * (angle.long() == i)).mean((1, 2, 3)) for i in range(8)], 1)
+        features = torch.cat([folded - folded.mean(1, keepdim=True), 4 * F.normalize(edges, dim=1)], 1)
+        return ContentFeatures(F.normalize(features @ self.projection, dim=1), F.adaptive_avg_pool2d(grey, 4))
 
 
 def draw(kind: str, seed: int, size: tuple[int, int] = (120, 90), light: float = 1.0, warmth: float = 1.0) -> np.ndarray:
