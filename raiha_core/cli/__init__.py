@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -39,7 +40,8 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="raiha")
-def raiha() -> None:
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an unexpected error.")
+def raiha(debug: bool) -> None:
     """Make pasted or generated objects look photographed in their scene."""
 
 
@@ -56,4 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         click.echo("raiha: interrupted", err=True)
     except click.ClickException as error:
         click.echo(f"raiha: {error.format_message()}", err=True)
+    except Exception as error:
+        arguments = sys.argv[1:] if argv is None else argv
+        if "--debug" in arguments:
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "no message"
+        click.echo(f"raiha: unexpected {type(error).__name__}: {reason} (run `raiha --debug ...` for the traceback and report it)", err=True)
     return 2

@@ -123,7 +123,7 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
     raw = alpha_mask(picture) if job.mask is None else read_mask(job.mask)
     mask = fit_mask(raw, picture.size, options.resize_mask)
     references: list[Any] = list(options.references)
-    names = [{"path": str(path)} for path in references]
+    names: list[dict[str, Any]] = [{"path": str(path)} for path in references]
     notices: Sequence[str] = ()
     if index is not None:
         found = index.retrieve(picture.rgb_tensor(), torch.from_numpy(mask)[None, None], options.top_k, query_path=job.composite)
@@ -134,18 +134,18 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
     write_image(job.output, result.image)
     row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     if job.attention is not None:
-        _write_attention(job.attention, result, picture, mask)
+        _write_attention(job.attention, result, picture, mask, references, [Path(n["path"]).name for n in names])
         row["attention"] = str(job.attention)
     return row | {"references": names, "notices": list(notices), "seconds": round(time.monotonic() - started, 3)}
 
 
-def _write_attention(path: Path, result: Any, picture: Any, mask: Any) -> None:
+def _write_attention(path: Path, result: Any, picture: Any, mask: Any, references: list[Any], labels: list[str]) -> None:
     from ..attention import render_attention
     from ..image import atomically, check_output
 
     if not result.attention:
         raise RaihaError("This model gives no attention; leave --attention out.")
-    drawn = render_attention(result.attention[0], picture, mask, result.references, box=result.transform[0].box)
+    drawn = render_attention(result.attention[0], picture, mask, references, box=result.transform[0].box, labels=labels)
     atomically(check_output(path), lambda part: drawn.save(part))
 
 

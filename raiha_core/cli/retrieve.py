@@ -50,13 +50,15 @@ def command(
 
     MASK is white where the foreground is, of the same size as COMPOSITE.
     """
+    import torch
+
     from ..image import read_image, read_mask
     from ..references import ReferenceIndex, contact_sheet
     from ..references.index import DEFAULT_WEIGHT
 
     if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise RaihaError(f"cannot write a contact sheet as {sheet.suffix or 'a file without suffix'}: use .png, .jpg or .webp")
-    picture, area = read_image(composite).rgb_tensor(), read_mask(mask)
+    picture, area = read_image(composite).rgb_tensor(), torch.from_numpy(read_mask(mask))[None, None]
     with ReferenceIndex.open(directory, device=device, gallery=gallery) as index:
         found = index.retrieve(
             picture,
