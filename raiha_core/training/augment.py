@@ -39,7 +39,7 @@ class Recipe:
         most: largest fMSE of a composite, on the 0..255 scale.
     """
 
-    shares: dict[str, float] = field(default_factory=lambda: {"transfer": 0.36, "edit": 0.36, "local": 0.1, "pair": 0.1, "none": 0.08})
+    shares: dict[str, float] = field(default_factory=lambda: {"transfer": 0.33, "edit": 0.33, "local": 0.1, "pair": 0.09, "none": 0.15})
     amount: float = 1.0
     regrade: float = 0.35
     capture: float = 0.15

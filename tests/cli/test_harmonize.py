@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raiha_core.cli import main
+
+Run = Any
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def one_line(err: str) -> str:
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("raiha: ")
+    return lines[0]
+
+
+def test_single_file(scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    composite, mask = scene_files
+    out = tmp_path / "out.png"
+    status, text, err = call(capsys, "harmonize", composite, mask, "-o", out)
+    assert (status, err) == (0, "") and str(out) in text
+    before, after, m = (np.asarray(Image.open(p)) for p in (composite, out, mask))
+    assert (before[m == 0] == after[m == 0]).all()
+    assert (before[m > 0] != after[m > 0]).any()
+
+
+def test_json_is_all_there_is(scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    composite, mask = scene_files
+    status, text, err = call(capsys, "harmonize", composite, mask, "-o", tmp_path / "o.png", "--references", composite, "--json")
+    row = json.loads(text)
+    assert status == 0 and err == ""
+    assert row["output"] == str(tmp_path / "o.png") and row["references"] == [{"path": str(composite)}]
+
+
+def test_alpha_is_the_mask(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = tmp_path / "c.png", tmp_path / "o.png"
+    Image.fromarray(np.dstack(scene)).save(source)
+    assert call(capsys, "harmonize", source, "-o", out)[0] == 0
+    after = np.asarray(Image.open(out))
+    assert (after[:, :, 3] == scene[1]).all()
+    assert (after[:, :, :3][scene[1] == 0] == scene[0][scene[1] == 0]).all()
+
+
+def test_strength_zero_gives_the_input(scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    composite, mask = scene_files
+    out = tmp_path / "o.png"
+    assert call(capsys, "harmonize", composite, mask, "-o", out, "--strength", 0)[0] == 0
+    assert (np.asarray(Image.open(out)) == np.asarray(Image.open(composite))).all()
+
+
+def test_attention_is_drawn(scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    composite, mask = scene_files
+    drawn = tmp_path / "a.png"
+    status, _, err = call(capsys, "harmonize", composite, mask, "-o", tmp_path / "o.png", "--attention", drawn, "-r", composite)
+    assert status == 0, err
+    with Image.open(drawn) as image:
+        assert min(image.size) >= 256 and np.asarray(image.convert("RGB")).std() > 5
+
+
+@pytest.fixture
+def batch(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> tuple[Path, Path, Path]:
+    composites, masks = tmp_path / "in", tmp_path / "masks"
+    composites.mkdir()
+    masks.mkdir()
+    for i in range(3):
+        Image.fromarray(np.roll(scene[0], i * 5, 1)).save(composites / f"photo{i}.png")
+        Image.fromarray(np.roll(scene[1], i * 5, 1)).save(masks / f"photo{i}_mask.png")
+    return composites, masks, tmp_path / "out"
+
+
+def test_batch_resumes(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    status, text, _ = call(capsys, "harmonize", composites, masks, "-o", out)
+    assert status == 0 and "3 harmonised, 0 already done, 0 failed" in text
+    stamps = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    assert set(stamps) == {"photo0.png", "photo1.png", "photo2.png"}
+    (out / "photo1.png").unlink()
+    status, text, _ = call(capsys, "harmonize", f"{composites}/*.png", masks, "-o", out)
+    assert "1 harmonised, 2 already done, 0 failed" in text
+    assert (out / "photo0.png").stat().st_mtime_ns == stamps["photo0.png"]
+    status, text, _ = call(capsys, "harmonize", composites, masks, "-o", out, "--overwrite")
+    assert status == 0 and "3 harmonised" in text
+
+
+def test_a_changed_composite_is_done_again(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    call(capsys, "harmonize", composites, masks, "-o", out)
+    later = (out / "photo2.png").stat().st_mtime + 10
+    os.utime(composites / "photo2.png", (later, later))
+    assert "1 harmonised, 2 already done" in call(capsys, "harmonize", composites, masks, "-o", out)[1]
+
+
+def test_batch_goes_on_after_a_bad_file(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    (composites / "photo1.png").write_bytes(b"not a picture")
+    status, text, err = call(capsys, "harmonize", composites, masks, "-o", out)
+    assert status == 2 and "2 harmonised, 0 already done, 1 failed" in text
+    assert "photo1.png" in err and "cannot be read" in err
+    assert sorted(p.name for p in out.iterdir()) == ["photo0.png", "photo2.png"]
+
+
+def test_batch_without_a_mask_says_which(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    (masks / "photo2_mask.png").unlink()
+    status, _, err = call(capsys, "harmonize", composites, masks, "-o", out)
+    assert status == 2 and "photo2.png" in one_line(err) and not out.exists()
+
+
+def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tuple[list[object], str]:
+    """Arguments that must fail and a word of the sentence that says why."""
+    composite, mask, out = tmp_path / "c.png", tmp_path / "m.png", tmp_path / "result.png"
+    Image.fromarray(scene[0]).save(composite)
+    Image.fromarray(scene[1]).save(mask)
+    arguments: list[object] = [composite, mask, "-o", out]
+    if kind == "missing":
+        return [tmp_path / "no.png", mask, "-o", out], "does not exist"
+    if kind == "unreadable":
+        composite.write_bytes(b"\x00" * 100)
+        return arguments, "cannot be read"
+    if kind == "truncated":
+        composite.write_bytes(composite.read_bytes()[: composite.stat().st_size // 2])
+        return arguments, "truncated"
+    if kind == "size":
+        Image.fromarray(scene[1][:50]).save(mask)
+        return arguments, "--resize-mask"
+    if kind == "empty":
+        Image.fromarray(scene[1] * 0).save(mask)
+        return arguments, "empty"
+    if kind == "full":
+        Image.fromarray(scene[1] * 0 + 255).save(mask)
+        return arguments, "whole picture"
+    if kind == "animated":
+        frames = [Image.fromarray(scene[0]), Image.fromarray(scene[0][::-1].copy())]
+        gif = tmp_path / "c.gif"
+        frames[0].save(gif, save_all=True, append_images=frames[1:])
+        return [gif, mask, "-o", out], "frames"
+    if kind == "nan":
+        import tifffile
+
+        array = scene[0].astype(np.float32) / 255
+        array[3, 4, 1] = np.nan
+        tifffile.imwrite(tmp_path / "c.tif", array, photometric="rgb")
+        return [tmp_path / "c.tif", mask, "-o", tmp_path / "result.tif"], "NaN"
+    if kind == "output folder":
+        return [composite, mask, "-o", tmp_path / "no" / "o.png"], "folder"
+    if kind == "output suffix":
+        return [composite, mask, "-o", tmp_path / "result.xyz"], "suffix"
+    if kind == "model":
+        return [*arguments, "--model", "raiha-xxl"], "raiha-s"
+    if kind == "strength":
+        return [*arguments, "--strength", "1.5"], "strength"
+    if kind == "device":
+        return [*arguments, "--device", "quantum"], "device"
+    if kind == "no alpha":
+        return [composite, "-o", out], "alpha"
+    if kind == "index":
+        return [*arguments, "--index", tmp_path / "no.index"], "index"
+    if kind == "checkpoint":
+        from safetensors.numpy import save_file
+
+        save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
+        return [*arguments, "--model", tmp_path / "other.safetensors"], "another kind"
+    raise AssertionError(kind)
+
+
+KINDS = (
+    "missing unreadable truncated size empty full animated nan model strength device index checkpoint".split()
+    + ["output folder", "output suffix", "no alpha"]
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bad_input_is_one_sentence(
+    kind: str, scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, word = bad(tmp_path, scene, kind)
+    before = sorted(tmp_path.rglob("*"))
+    status, text, err = call(capsys, "harmonize", *arguments)
+    assert status == 2 and text == ""
+    assert word in one_line(err)
+    assert sorted(tmp_path.rglob("*")) == before, "something half-written was left"
+
+
+def test_resize_mask(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, _ = bad(tmp_path, scene, "size")
+    assert call(capsys, "harmonize", *arguments, "--resize-mask")[0] == 0
+
+
+def test_full_disk(
+    scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Image.Image, target: Path, *_: object, **__: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    before = sorted(tmp_path.iterdir())
+    status, _, err = call(capsys, "harmonize", *scene_files, "-o", tmp_path / "o.png")
+    assert status == 2 and "disk is full" in one_line(err)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_unexpected_errors_stay_one_line(
+    scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr("raiha_core.harmonizer.Harmonizer.predict", broken)
+    arguments = ["harmonize", *scene_files, "-o", tmp_path / "o.png"]
+    status, _, err = call(capsys, *arguments)
+    assert status == 2 and "ZeroDivisionError" in one_line(err) and "--debug" in err
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", *map(str, arguments)])
