@@ -1,0 +1,54 @@
+"""Building over several machines, on a cluster of this one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import pytest
+
+from raiha_core.errors import RaihaError
+from raiha_core.references import ReferenceIndex
+from raiha_core.references.catalogue import Entry
+from raiha_core.references.cluster import _entry, _row
+from raiha_core.references.embed import Task, decode, embed
+
+
+def test_entries_survive_the_journey(gallery, encoder):
+    file = gallery / "disc0000.png"
+    status = file.stat()
+    entry = embed(decode(Task(1, file.name, str(file), status.st_size, status.st_mtime_ns), lambda digest: False), encoder)
+    back = _entry(_row(entry))
+    assert back.content is not None and entry.content is not None and (back.content == entry.content).all()
+    assert back.illumination is not None and entry.illumination is not None and (back.illumination == entry.illumination).all()
+    assert (back.hash, back.look, back.path, back.mtime, back.error) == (entry.hash, entry.look, entry.path, entry.mtime, None)
+    failed = Entry(1, "x.jpg", 3, 4, error="damaged")
+    assert _entry(_row(failed)) == failed
+
+
+def test_missing_ray_is_explained(tmp_path, gallery, encoder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RaihaError, match=r"needs Ray: pip install 'raiha\[cluster\]'"):
+        ReferenceIndex.build(gallery, tmp_path / "i", encoder, cluster="local")
+
+
+def test_building_on_a_local_cluster(tmp_path, gallery, encoder, query):
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("ray is not installed: pip install 'raiha[cluster]'")
+    if not os.environ.get("RAIHA_TEST_CLUSTER"):
+        pytest.skip("starting a Ray cluster takes most of a minute: set RAIHA_TEST_CLUSTER=1")
+    import ray
+
+    # Workers cannot import this module; real encoders lie in an installed package.
+    ray.cloudpickle.register_pickle_by_value(sys.modules[type(encoder).__module__])
+    (gallery / "broken.jpg").write_bytes(b"\xff\xd8 no")
+    with ReferenceIndex.build(gallery, tmp_path / "here", encoder) as here:
+        expected = [(r.id, round(r.score, 4)) for r in here.retrieve(*query)]
+    try:
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+        with ReferenceIndex.build(gallery, tmp_path / "there", encoder, cluster="local") as there:
+            assert [(r.id, round(r.score, 4)) for r in there.retrieve(*query)] == expected
+            assert len(there) == 24 and len(there.failures()) == 1
+    finally:
+        ray.shutdown()
