@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.nn import functional as F
 
 from .errors import RaihaError
-from .harmonizer import ImageLike, LoadsItself, ReferenceLike, as_mask, as_picture
 from .image import Box, fit_mask, to_8_bit
 from .image.colour import lab_to_srgb, srgb_to_lab
+from .inputs import ImageLike, ReferenceLike, as_mask, as_picture, reference_picture
 from .models import Attention
 
 Panel = NDArray[np.float32]
@@ -194,8 +194,7 @@ def _draw(
     _outline(first, np.asarray(inside) >= 128)
     if heat.query is not None:
         _mark(first, heat.query, attention.grid)
-    loaded = [r.load() if isinstance(r, LoadsItself) else r for r in references]
-    bases = [_shown(as_picture(r, "The reference").rgb, side) for r in loaded]
+    bases = [_shown(reference_picture(r).rgb, side) for r in references]
     return heat, first, [_overlay(b, t / heat.top) for b, t in zip(bases, heat.times[1:], strict=True)]
 
 

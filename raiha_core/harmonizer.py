@@ -6,37 +6,25 @@ pixels strip by strip. Pixels outside the mask are copied, never computed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from .errors import RaihaError
-from .image import Box, Mask, Picture, alpha_mask, crop_box, fit_mask, from_array, full_scale, mask_from, read_image, read_mask, shrink
+from .image import Box, Mask, Picture, alpha_mask, crop_box, fit_mask, full_scale, shrink
+from .inputs import ImageLike, ReferenceLike, as_mask, as_picture, like, reference_picture
 from .models import Attention, ColorTransform, HarmonizationModel, load_model
 
 STRIP = 2**17
 """Pixels that are transformed at a time; small enough for the cache, large enough to keep the overhead low."""
 
-
-@runtime_checkable
-class LoadsItself(Protocol):
-    """A retrieved reference: anything that gives its picture when asked."""
-
-    def load(self) -> Tensor:
-        """`(1, 3, H, W)` in [0, 1]."""
-        ...
-
-
-ImageLike = str | os.PathLike[str] | Picture | Image.Image | NDArray[Any] | Tensor
-ReferenceLike = ImageLike | LoadsItself
+_LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 
 
 @dataclass(frozen=True)
@@ -91,9 +79,7 @@ class Harmonizer:
         """
         prepared = []
         for reference in references or ():
-            if isinstance(reference, LoadsItself):
-                reference = reference.load()
-            picture = as_picture(reference, "The reference")
+            picture = reference_picture(reference)
             box = Box(0, 0, *picture.size)
             prepared.append(shrink(picture.rgb, box, self.model.input_size).clamp(0, 1).to(self.device))
         return prepared
@@ -146,13 +132,14 @@ class Harmonizer:
                 part = slice(top, min(top + step, int(rows[-1]) + 1)), slice(left, right)
                 weight = mask[part]
                 if weight.any():
-                    out[part] = self._apply_part(composite.rgb[part], weight, placed, strength, top, left)
+                    out[part] = self._apply_part(composite, part, weight, placed, strength)
         return composite.with_rgb(out)
 
     def _apply_part(
-        self, pixels: NDArray[Any], weight: NDArray[np.float32], placed: PlacedTransform, strength: float, top: int, left: int
+        self, composite: Picture, part: tuple[slice, slice], weight: NDArray[np.float32], placed: PlacedTransform, strength: float
     ) -> NDArray[Any]:
-        scale, box, device = full_scale(pixels), placed.box, self.device
+        pixels, box, device = composite.rgb[part], placed.box, self.device
+        scale, top, left = full_scale(pixels), part[0].start, part[1].start
         h, w = weight.shape
         # Pixel centres in the box's unit square.
         y = (torch.arange(top, top + h, dtype=torch.float32, device=device) + 0.5 - box.top) / box.height
@@ -161,9 +148,16 @@ class Harmonizer:
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
         rgb = torch.from_numpy(planes).to(device).float()[None] / scale
         m = torch.from_numpy(np.ascontiguousarray(weight)).to(device)
-        moved = placed.transform(rgb, x, y)
+        cover = None
+        if composite.premultiplied and composite.alpha is not None:
+            cover = torch.from_numpy(np.ascontiguousarray(composite.alpha[part], np.float32)).to(device).div_(scale)
+        straight = rgb if cover is None else rgb / cover.clamp_min(1e-4)
+        moved = placed.transform(straight, x, y)
+        if composite.grey:
+            moved = torch.einsum("c,bchw->bhw", moved.new_tensor(_LUMA), moved)[:, None].expand_as(moved)
         # Within what can be shown, unless the picture itself goes beyond.
-        moved = torch.maximum(torch.minimum(moved, rgb.clamp_min(1)), rgb.clamp_max(0))
+        moved = torch.maximum(torch.minimum(moved, straight.clamp_min(1)), straight.clamp_max(0))
+        moved = moved if cover is None else moved * cover
         mixed = torch.lerp(rgb, moved, strength * m)
         new = (mixed * scale)[0].cpu()
         if scale > 1:
@@ -192,20 +186,22 @@ class Harmonizer:
         fitted = fit_mask(alpha_mask(picture) if mask is None else as_mask(mask), picture.size, resize_mask)
         placed, look = self.predict(picture, fitted, prepared, attention=attention)
         result = self.apply(picture, fitted, placed, strength)
-        return Result(_like(result, composite), (look,) if look is not None else (), (placed,), tuple(prepared))
+        return Result(like(result, composite, fitted), (look,) if look is not None else (), (placed,), tuple(prepared))
 
     def _harmonize_batch(
         self, composite: Tensor, mask: ImageLike | None, references: list[Tensor], strength: float, attention: bool, resize_mask: bool
     ) -> Result:
-        masks = _mask_batch(mask, len(composite))
+        if not len(composite):
+            raise RaihaError("The batch of composites is empty; give at least one.")
+        masks = None if mask is None else _mask_batch(mask, len(composite))
         out = torch.empty_like(composite)
         looks, transforms = [], []
         for i, frame in enumerate(composite):
             picture = as_picture(frame, "The composite")
-            fitted = fit_mask(masks[min(i, len(masks) - 1)], picture.size, resize_mask)
+            fitted = fit_mask(alpha_mask(picture) if masks is None else masks[min(i, len(masks) - 1)], picture.size, resize_mask)
             placed, look = self.predict(picture, fitted, references, attention=attention)
             result = self.apply(picture, fitted, placed, strength)
-            out[i] = _like(result, frame)
+            out[i] = like(result, frame, fitted)
             transforms.append(placed)
             if look is not None:
                 looks.append(look)
@@ -221,66 +217,12 @@ def _checked_device(device: torch.device | str) -> torch.device:
     return chosen
 
 
-def _mask_batch(mask: ImageLike | None, frames: int) -> list[Mask]:
-    if mask is None:
-        raise RaihaError("A batch of composites needs a mask: one for all frames or one per frame.")
+def _mask_batch(mask: ImageLike, frames: int) -> list[Mask]:
     if not isinstance(mask, Tensor) or mask.ndim < 3 or mask.shape[0] == 1:
         return [as_mask(mask)]
     if len(mask) != frames:
         raise RaihaError(f"There are {len(mask)} masks for {frames} frames; give one mask for all frames or one per frame.")
     return [as_mask(m) for m in mask]
-
-
-def as_picture(image: Any, name: str = "The picture") -> Picture:
-    """A picture from a path, PIL image, array `(H, W, C)` or tensor `(3, H, W)` or `(1, 3, H, W)`.
-
-    Raises:
-        RaihaError: it is none of these or cannot be read.
-    """
-    if isinstance(image, Picture):
-        return image
-    if isinstance(image, str | os.PathLike):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return from_array(np.asarray(image if image.mode in ("L", "LA", "RGB", "RGBA") else image.convert("RGBA")), name)
-    if isinstance(image, Tensor):
-        if image.ndim == 4 and image.shape[0] == 1:
-            image = image[0]
-        if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
-            raise RaihaError(f"{name} is a tensor of shape {tuple(image.shape)}; give (3, height, width), or (batch, 3, height, width).")
-        return from_array(image.detach().float().cpu().permute(1, 2, 0).numpy(), name)
-    if isinstance(image, np.ndarray):
-        return from_array(image, name)
-    raise RaihaError(f"{name} is a {type(image).__name__}; give a path, a PIL image, an array or a tensor.")
-
-
-def as_mask(mask: Any) -> Mask:
-    """A mask from a path, PIL image, array or tensor `(H, W)`, `(1, H, W)` or `(1, 1, H, W)`.
-
-    Raises:
-        RaihaError: it is none of these or cannot be read.
-    """
-    if isinstance(mask, str | os.PathLike):
-        return read_mask(mask)
-    if isinstance(mask, Tensor):
-        mask = mask.detach().float().cpu().numpy()
-        while mask.ndim > 2 and mask.shape[0] == 1:
-            mask = mask[0]
-    if isinstance(mask, Image.Image):
-        mask = np.asarray(mask if mask.mode in ("L", "LA", "RGB", "RGBA") else mask.convert("L"))
-    if isinstance(mask, np.ndarray):
-        return mask_from(mask)
-    raise RaihaError(f"The mask is a {type(mask).__name__}; give a path, a PIL image, an array or a tensor.")
-
-
-def _like(picture: Picture, original: Any) -> Any:
-    """The result in the form in which the composite came."""
-    if isinstance(original, str | os.PathLike | Picture):
-        return picture
-    if isinstance(original, Image.Image):
-        return picture.pil()
-    full = picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
-    return torch.from_numpy(full).permute(2, 0, 1).to(original) if isinstance(original, Tensor) else full
 
 
 def harmonize(

@@ -1,7 +1,7 @@
 """Pictures: files, depth, masks, crops, colour spaces."""
 
 from .crop import Box, bounding_box, crop_box, shrink, shrink_tensor
-from .files import READABLE, WRITABLE, atomically, check_output, read_image, write_image
+from .files import READABLE, WRITABLE, atomically, check_output, from_pil, read_image, write_image
 from .masks import Mask, alpha_mask, fit_mask, mask_from, mask_of, read_mask
 from .picture import Picture, from_array, full_scale, to_8_bit
 
@@ -18,6 +18,7 @@ __all__ = [
     "crop_box",
     "fit_mask",
     "from_array",
+    "from_pil",
     "full_scale",
     "mask_from",
     "mask_of",

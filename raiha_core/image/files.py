@@ -6,7 +6,8 @@ import contextlib
 import errno
 import io
 import os
-import tempfile
+import secrets
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,14 +17,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms
+from PIL import Image, ImageCms
 
 from ..errors import RaihaError
 from . import png, tiff
-from .picture import Picture, from_array, to_8_bit
+from .metadata import ORIENTATION, tiff_exif, upright
+from .picture import Picture, from_array
 
 MAX_PIXELS = 1_000_000_000
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif")
+_LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
 WRITABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _bomb_lock = threading.Lock()
 
@@ -55,14 +58,21 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
     try:
         with _large_pictures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(file) as image:
-                if getattr(image, "n_frames", 1) > 1:
-                    raise RaihaError(f"{file} holds {getattr(image, 'n_frames', 0)} frames or pages; extract the one you want and give that.")
-                picture = _decode(file, image)
-                exif = image.getexif()
-                orientation = int(exif.pop(ExifTags.Base.Orientation, 1) or 1)
-                icc = image.info.get("icc_profile") if picture.icc is None else picture.icc
-                block = exif.tobytes() if len(exif) else None
+            page = tiff.read(file) if tiff.is_tiff(file) else None
+            if page is not None and page.samples is not None:
+                picture = replace(from_array(page.samples, str(file)), premultiplied=page.premultiplied)
+                icc, orientation, block = page.icc, page.orientation, tiff_exif(file)
+            else:
+                with Image.open(file) as image:
+                    # In an MPO, the photo comes first; behind it lie a preview, a second eye or a gain map.
+                    frames = getattr(image, "n_frames", 1) if page is None and image.format != "MPO" else 1
+                    if frames > 1:
+                        raise RaihaError(f"{file} holds {frames} frames or pages; extract the one you want and give that.")
+                    orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
+                    block = image.info.get("exif") if page is None else tiff_exif(file)
+                    deep = png.read_deep(file) if image.format == "PNG" else None
+                    picture = from_array(_samples(image) if deep is None else deep, str(file))
+                    icc = image.info.get("icc_profile")
     except RaihaError:
         raise
     except MemoryError:
@@ -71,36 +81,56 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RaihaError(f"{file} cannot be read as a picture ({reason[:120]}); it may be truncated or of another format.") from None
     alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
-    return replace(picture, rgb=_upright(picture.rgb, orientation), alpha=alpha, icc=icc or None, exif=block)
+    exif = upright(block) if block else None
+    return replace(picture, rgb=_upright(picture.rgb, orientation), alpha=alpha, icc=_profile(icc, picture.grey), exif=exif)
 
 
-def _decode(file: Path, image: Image.Image) -> Picture:
-    array: NDArray[Any] | None = None
-    if image.format == "PNG":
-        array = png.read_deep(file)
-    elif image.format == "TIFF":
-        array = tiff.read_deep(file)
-    if array is not None:
-        return from_array(array, str(file))
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        return from_array(np.clip(np.asarray(image), 0, 65535).astype(np.uint16), str(file))
-    if image.mode == "F":
-        return from_array(np.asarray(image), str(file))
+def from_pil(image: Image.Image, name: str = "The picture") -> Picture:
+    """A picture from a PIL image of any mode, its pixels as they lie: an EXIF orientation is not applied.
+
+    Raises:
+        RaihaError: no pixels, NaN or infinite values, or 32-bit integers.
+    """
+    exif = image.info.get("exif")
+    image = image.copy() if image.mode in ("CMYK", "LAB") else image  # their profile is used up
+    picture = from_array(_samples(image), name)
+    icc = _profile(image.info.get("icc_profile"), picture.grey)
+    return replace(picture, icc=icc, exif=exif if isinstance(exif, bytes) else None)
+
+
+def _profile(icc: bytes | None, grey: bool) -> bytes | None:
+    """The profile if it is one for such samples; a grey one on RGB, or the reverse, makes viewers refuse the file."""
+    if not icc:
+        return None
+    return icc if (icc[16:20] == b"GRAY") == grey else None
+
+
+def _samples(image: Image.Image) -> NDArray[Any]:
+    """The samples of any mode as `(H, W)` or `(H, W, C)`; palettes become RGB, print and Lab colours sRGB."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "I":
+        array = np.asarray(image)
+        if array.min() < 0 or array.max() > 65535:
+            raise RaihaError("The picture has 32-bit integer samples; save it with 8 or 16 bits or as floating point.")
+        return array.astype(np.uint16)
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
-        return from_array(np.asarray(_to_srgb(image)), str(file))
-    if image.mode in ("P", "PA") or "transparency" in image.info:
+        return np.asarray(_to_srgb(image))
+    if image.mode in ("P", "PA"):
         image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
-        image = image.convert("RGBA" if image.mode in ("RGBa", "La") else "RGB")
-    array = np.asarray(image)
-    return from_array(array, str(file))
+    elif "transparency" in image.info and image.mode in ("1", "L", "RGB"):
+        image = image.convert("RGBA" if image.mode == "RGB" else "LA")
+    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA", "F"):
+        image = image.convert({"RGBa": "RGBA", "La": "LA"}.get(image.mode, "RGB"))
+    return np.asarray(image)
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.pop("icc_profile", None)  # it describes the old space
-    if profile and image.mode in ("CMYK", "LAB"):
-        with contextlib.suppress(ImageCms.PyCMSError):
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if image.mode == "LAB" or (profile and image.mode == "CMYK"):
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            lab = image.mode == "LAB"
+            source = ImageCms.createProfile("LAB") if lab else ImageCms.getOpenProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
             if converted is not None:
                 return converted
@@ -150,6 +180,9 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
         raise RaihaError(f"{file} cannot hold the alpha channel; write .png, .tif or .webp instead.")
     if suffix == ".png" and picture.rgb.dtype == np.float32:
         raise RaihaError(f"{file} cannot hold floating-point samples; write .tif instead.")
+    longest, limit = max(picture.size), _LONGEST_SIDE.get(suffix)
+    if limit is not None and longest > limit:
+        raise RaihaError(f"{file} cannot be {longest} pixels long, the format ends at {limit}; write .png or .tif instead.")
     writer: Callable[[Path, Picture], None]
     if suffix in (".tif", ".tiff"):
         writer = tiff.write
@@ -162,11 +195,8 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
 
 
 def _write_with_pillow(part: Path, picture: Picture) -> None:
-    rgb = to_8_bit(picture.rgb)
-    image = Image.fromarray(rgb if picture.alpha is None else np.dstack([rgb, to_8_bit(picture.alpha)]))
-    options: dict[str, Any] = {"icc_profile": picture.icc} if picture.icc else {}
-    if picture.exif:
-        options["exif"] = picture.exif
+    image = picture.pil()
+    options: dict[str, Any] = {"icc_profile": picture.icc, "exif": picture.exif or b""}
     if part.suffix in (".jpg", ".jpeg"):
         image.save(part, "JPEG", quality=95, subsampling=0, **options)
     elif part.suffix == ".webp":
@@ -176,26 +206,24 @@ def _write_with_pillow(part: Path, picture: Picture) -> None:
 
 
 def atomically(file: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `file`, then move it there.
+    """Let `write` fill a temporary file beside `file`, then move it there; a symbolic link is followed.
 
     Raises:
         RaihaError: nothing could be written; nothing is left behind.
     """
-    part: Path | None = None
+    target = Path(os.path.realpath(file))
+    part = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix.lower()}")
     try:
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.stem}.", suffix=file.suffix.lower())
-        os.close(handle)
-        part = Path(name)
+        # Exclusive creation, not tempfile: the file gets the user's usual permissions.
+        with part.open("xb"):
+            pass
         write(part)
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        os.replace(part, file)
-        part = None
+        os.replace(part, target)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
         what = "the disk is full; make room" if full else f"{error.strerror or error}; choose another output path"
         raise RaihaError(f"{file} could not be written: {what} and start again.") from None
+    except (ValueError, TypeError, struct.error, OverflowError) as error:  # what encoders say to metadata that they cannot hold
+        raise RaihaError(f"{file} could not be written ({error}); write .png or .tif, or remove the metadata.") from None
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)

@@ -16,22 +16,43 @@ from .picture import Picture, from_array, full_scale
 Mask = NDArray[np.float32]
 """`(H, W)` float32 in [0, 1], 1 = foreground."""
 
+_JPEG_NOISE = 0.06
+
 
 def read_mask(path: str | os.PathLike[str]) -> Mask:
-    """Read a mask of any mode: white is foreground; where all colours are alike, the alpha channel is the mask.
+    """Read a mask of any mode: white is foreground; of a cut-out with transparency, the alpha channel is the mask.
+
+    A label mask of zeros and ones counts as black and white. In a JPEG, what is nearly black or white becomes so, since
+    its noise would otherwise make the whole picture faintly foreground.
 
     Raises:
         RaihaError: as `read_image`.
     """
-    return mask_of(read_image(path))
+    mask = mask_of(read_image(path))
+    with open(path, "rb") as file:
+        noisy = file.read(3) == b"\xff\xd8\xff"
+    if noisy:
+        mask[mask < _JPEG_NOISE] = 0
+        mask[mask > 1 - _JPEG_NOISE] = 1
+    return mask
 
 
 def mask_of(picture: Picture) -> Mask:
-    """A picture's brightest channel as a mask (masks are painted in any colour), or its alpha where its colours say nothing."""
-    if picture.alpha is not None and picture.rgb.min() == picture.rgb.max():
-        return alpha_mask(picture)
+    """A picture as a mask.
+
+    Opaque pictures: their brightest channel, since masks are painted in any colour. Pictures with transparency: their
+    alpha, as in cut-outs; times the brightness where what is visible is black and white.
+    """
     red, green, blue = (picture.rgb[:, :, i] for i in range(3))
-    return _unit(np.maximum(np.maximum(red, green), blue))
+    bright = _unit(red if picture.grey else np.maximum(np.maximum(red, green), blue))
+    if picture.alpha is None:
+        return bright
+    alpha = alpha_mask(picture)
+    if alpha.min() >= 1:
+        return bright
+    visible = bright[alpha > 0]
+    drawn = visible.size > 0 and visible.min() < 0.05 and visible.max() > 0.95 and not ((visible > 0.05) & (visible < 0.95)).any()
+    return alpha * bright if drawn else alpha
 
 
 def alpha_mask(picture: Picture) -> Mask:
@@ -46,7 +67,11 @@ def alpha_mask(picture: Picture) -> Mask:
 
 
 def _unit(plane: NDArray[Any]) -> Mask:
-    scaled = plane.astype(np.float32) / np.float32(full_scale(plane))
+    # A mask that is nowhere brighter than 1/255 is not a dark mask but one of labels.
+    white = 1.0 if plane.dtype.kind == "u" and plane.max() == 1 else full_scale(plane)
+    scaled: Mask = plane.astype(np.float32)
+    if white > 1:
+        scaled /= np.float32(white)
     return np.clip(scaled, 0, 1, out=scaled)
 
 
@@ -57,9 +82,10 @@ def mask_from(array: NDArray[Any]) -> Mask:
         RaihaError: another shape or dtype, NaN or infinite values.
     """
     if array.ndim == 2 and array.dtype == np.float32 and array.size:
-        if not np.isfinite(array).all():
+        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise RaihaError("The mask holds NaN or infinite values; repair it first.")
-        return np.clip(array, 0, 1)
+        clipped: Mask = np.clip(array, 0, 1)
+        return clipped
     return mask_of(from_array(np.asarray(array), "The mask"))
 
 
@@ -83,8 +109,8 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
             .clamp(0, 1)
             .numpy()
         )
-    if not (mask > 0).any():
+    if not mask.max() > 0:
         raise RaihaError("The mask is empty (all black), so there is no foreground; paint the object white.")
-    if (mask >= 1).all():
+    if mask.min() >= 1:
         raise RaihaError("The mask covers the whole picture, so there is no background to match; leave the background black.")
     return mask

@@ -25,13 +25,17 @@ class Picture:
         rgb: `(H, W, 3)`; uint8 and uint16 span their whole range, float32 has white at 1 and may exceed it.
         alpha: `(H, W)` in the same dtype, or None.
         icc: ICC profile of `rgb`, or None.
-        exif: EXIF block without the orientation, which has been applied; or None.
+        exif: EXIF block, its orientation reset, since it has been applied; or None.
+        grey: the picture has no colour: its three channels are equal, stay so, and are written as one.
+        premultiplied: the colours are multiplied by alpha already, as in some TIFFs.
     """
 
     rgb: Pixels
     alpha: Pixels | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+    grey: bool = False
+    premultiplied: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -46,12 +50,28 @@ class Picture:
         """The same picture with other colours."""
         return replace(self, rgb=rgb)
 
-    def pil(self) -> Image.Image:
-        """An 8-bit PIL image, for display."""
-        rgb = to_8_bit(self.rgb)
+    def native(self) -> Pixels:
+        """`(H, W, C)` with the channels of a file: one for grey, three for colour, and alpha if there is any."""
+        colours = self.rgb[:, :, :1] if self.grey else self.rgb
         if self.alpha is None:
-            return Image.fromarray(rgb)
-        return Image.fromarray(np.dstack([rgb, to_8_bit(self.alpha)]), "RGBA")
+            return np.ascontiguousarray(colours)
+        return np.dstack([colours, self.alpha])
+
+    def straight(self) -> Picture:
+        """The picture with colours that are not multiplied by alpha, as all formats but TIFF want them."""
+        if not self.premultiplied or self.alpha is None:
+            return self
+        white = full_scale(self.rgb)
+        rgb = self.rgb / np.maximum(self.alpha, 1 if white > 1 else 1e-6).astype(np.float32)[..., None] * np.float32(white)
+        rgb = rgb if white == 1 else np.clip(np.rint(rgb), 0, white)
+        return replace(self, rgb=rgb.astype(self.rgb.dtype), premultiplied=False)
+
+    def pil(self) -> Image.Image:
+        """An 8-bit PIL image (L, LA, RGB or RGBA) with the metadata in `info`; deeper samples are rounded."""
+        samples = to_8_bit(self.straight().native())
+        image = Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
+        image.info.update({key: value for key, value in (("icc_profile", self.icc), ("exif", self.exif)) if value})
+        return image
 
 
 def full_scale(array: Pixels) -> float:
@@ -63,7 +83,8 @@ def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
     """Rounded to 8 bits, clipped."""
     if array.dtype == np.uint8:
         return array
-    return np.clip(np.rint(array.astype(np.float32) * (255 / full_scale(array))), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(array.astype(np.float32) * (255 / full_scale(array))), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
@@ -86,11 +107,12 @@ def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
         array = array.astype(np.uint8) * 255
     elif np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float32)
-        if not np.isfinite(array).all():
+        # The extremes carry NaN and infinity along, without a picture-sized temporary.
+        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise RaihaError(f"{name} holds NaN or infinite values; repair them first, since no colour can be computed from them.")
     elif array.dtype not in (np.uint8, np.uint16):
         raise RaihaError(f"{name} has samples of type {array.dtype}; use uint8, uint16 or float32.")
     channels = array.shape[2]
     alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
     colours = array[:, :, :3] if channels >= 3 else np.repeat(array[:, :, :1], 3, axis=2)
-    return Picture(np.ascontiguousarray(colours), alpha)
+    return Picture(np.ascontiguousarray(colours), alpha, grey=channels < 3)

@@ -34,8 +34,7 @@ def write_deep(part: Path, picture: Picture) -> None:
     """Write 16-bit samples; profile and EXIF go into iCCP and eXIf chunks before the pixels (PNG 3rd edition)."""
     import imagecodecs
 
-    array = picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
-    data = bytes(imagecodecs.png_encode(np.ascontiguousarray(array), level=4))
+    data = bytes(imagecodecs.png_encode(picture.straight().native(), level=4))
     end = len(_SIGNATURE) + 25  # IHDR comes first and has a fixed length
     extra = b""
     if picture.icc:

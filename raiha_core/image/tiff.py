@@ -3,82 +3,93 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
 
 from ..errors import RaihaError
+from .metadata import ORIENTATION, add_tiff_exif
 from .picture import Picture
 
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_COPIED = {270: 2, 271: 2, 272: 2, 305: 2, 306: 2, 315: 2, 33432: 2}  # descriptive ASCII tags of the first directory
+
+class Page(NamedTuple):
+    """What a TIFF holds.
+
+    Attributes:
+        samples: `(H, W[, C])`, or None where Pillow knows better (palette, CMYK, Lab, YCbCr).
+        premultiplied: the colours are multiplied by alpha.
+        icc: profile.
+        orientation: 1 to 8.
+    """
+
+    samples: NDArray[Any] | None
+    premultiplied: bool
+    icc: bytes | None
+    orientation: int
 
 
-def read_deep(file: Path) -> NDArray[Any] | None:
-    """Samples `(H, W[, C])` of a grey or RGB TIFF, or None where Pillow knows better (palette, CMYK, Lab, YCbCr)."""
+def is_tiff(file: Path) -> bool:
+    """Whether the file begins like a TIFF or BigTIFF."""
+    with file.open("rb") as stream:
+        return stream.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def read(file: Path) -> Page:
+    """Read a TIFF of one picture; Pillow alone would not know RGB of more than 8 bits.
+
+    Raises:
+        RaihaError: several pictures, or samples of a kind that is no picture of ours.
+    """
     import tifffile
 
     with tifffile.TiffFile(file) as handle:
-        page: Any = handle.pages[0]
+        pages: list[Any] = list(handle.pages)
+        count = sum(not (getattr(p, "is_reduced", False) or getattr(p, "is_mask", False)) for p in pages)
+        if count > 1:
+            raise RaihaError(f"{file} holds {count} frames or pages; extract the one you want and give that.")
+        page = pages[0]
+        turned = page.tags.get(ORIENTATION)
+        icc, orientation = page.iccprofile or None, int(turned.value) if turned is not None else 1
         if page.photometric not in (0, 1, 2) or page.bitspersample not in (8, 16, 32, 64):
-            return None
+            if page.bitspersample > 8:
+                raise RaihaError(f"{file} holds {page.bitspersample}-bit {page.photometric.name} colours; save it as RGB.")
+            return Page(None, False, icc, orientation)
         array = np.asarray(page.asarray())
-        if page.planarconfig == 2 and array.ndim == 3:
-            array = array.transpose(1, 2, 0)
-        if page.photometric == 0:  # white is zero
-            array = np.iinfo(array.dtype).max - array if array.dtype.kind in "ui" else 1 - array
-        if array.dtype.kind == "f":
-            return array.astype(np.float32)
-        if array.dtype.kind != "u" or array.dtype.itemsize > 2:
-            raise RaihaError(f"{file} has samples of type {array.dtype}; save it with 8 or 16 bits or as floating point.")
-        if array.ndim == 3 and array.shape[2] > 4:
-            raise RaihaError(f"{file} has {array.shape[2]} channels; save it with three, or four with alpha.")
-        return array
+        extra = [int(e) for e in page.extrasamples]
+    if page.planarconfig == 2 and array.ndim == 3:
+        array = array.transpose(1, 2, 0)
+    if array.dtype.kind != "f" and (array.dtype.kind != "u" or array.dtype.itemsize > 2):
+        raise RaihaError(f"{file} has samples of type {array.dtype}; save it with 8 or 16 bits or as floating point.")
+    if page.photometric == 0:  # white is zero
+        array = np.iinfo(array.dtype).max - array if array.dtype.kind == "u" else 1 - array
+    if array.ndim == 3:
+        # A first extra channel is taken for alpha, also where the file does not say so; spot colours and the like are not kept.
+        array = array[:, :, : (3 if page.photometric == 2 else 1) + min(1, len(extra))]
+    return Page(array.astype(np.float32) if array.dtype.kind == "f" else array, extra[:1] == [1], icc, orientation)
 
 
 def write(part: Path, picture: Picture) -> None:
-    """Write 8-bit, 16-bit or float samples with deflate compression, alpha as unassociated, EXIF in its own directories."""
+    """Write 8-bit, 16-bit or float samples with deflate compression, profile and EXIF.
+
+    Raises:
+        ValueError: the EXIF block is damaged.
+    """
     import tifffile
 
-    array = picture.rgb if picture.alpha is None else np.dstack([picture.rgb, picture.alpha])
-    exif = Image.Exif()
-    if picture.exif:
-        exif.load(picture.exif)
-    tags: list[Any] = [(code, kind, None, str(exif[code]), True) for code, kind in _COPIED.items() if code in exif]
-    directories = {code: exif.get_ifd(code) for code in (_EXIF_IFD, _GPS_IFD)}
-    directories = {code: ifd for code, ifd in directories.items() if ifd}
-    tags += [(code, 4, 1, 0, True) for code in directories]
+    array = picture.native()
+    single = array.shape[2] == 1
     tifffile.imwrite(
         part,
-        np.ascontiguousarray(array),
-        photometric="rgb",
-        extrasamples=None if picture.alpha is None else ["unassalpha"],
+        array[:, :, 0] if single else array,
+        photometric="minisblack" if picture.grey else "rgb",
+        planarconfig=None if single else "contig",
+        extrasamples=None if picture.alpha is None else ["assocalpha" if picture.premultiplied else "unassalpha"],
         compression="zlib",
         rowsperstrip=max(1, 2**20 // max(1, array.strides[0])),
         iccprofile=picture.icc,
-        extratags=tags,
         software=False,
         metadata=None,
     )
-    for code, entries in directories.items():
-        _append_directory(part, code, entries)
-
-
-def _append_directory(part: Path, code: int, entries: dict[int, Any]) -> None:
-    """Put an IFD at the file's end and point the placeholder tag `code` at it."""
-    import tifffile
-
-    ifd = TiffImagePlugin.ImageFileDirectory_v2()
-    for key, value in entries.items():
-        if not isinstance(value, dict):
-            ifd[key] = value
-    with part.open("r+b") as stream:
-        offset = stream.seek(0, 2)
-        if offset % 2:
-            offset += stream.write(b"\0")
-        stream.write(ifd.tobytes(offset))
-    with tifffile.TiffFile(part, mode="r+b") as handle:
-        page: Any = handle.pages[0]
-        page.tags[code].overwrite(offset)
+    if picture.exif:
+        add_tiff_exif(part, picture.exif)
