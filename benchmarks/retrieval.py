@@ -43,6 +43,7 @@ from raiha_core.references.stores import VectorRows
 from raiha_core.references.stores.faiss_store import FaissStore
 
 BATCH = 20_000
+LEFT, RIGHT, TOP, BOTTOM = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0)
 
 
 class Synthetic:
@@ -222,6 +223,11 @@ def library(options: argparse.Namespace) -> dict[str, Any]:
 # --- quality
 
 
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def load(path: Path, side: int = 320) -> Tensor:
     """A photo `(1, 3, H, W)`."""
     return as_tensor(read_photo(path, side)[0])
@@ -269,14 +275,13 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
         colours.append(np.stack([histogram(cut(image, box)) for box in REGIONS]))
     table, owners = np.concatenate(colours), np.array(rows)
     rng = np.random.default_rng(5)
-    masks = [json.loads(line) for line in open(data / "masks.jsonl")]
+    masks = lines(data / "masks.jsonl")
     masks = [m for m in masks if m["label"] not in ("region", "sky", "road") and 0.03 <= m["area"] <= 0.4]
     labels: dict[str, set[str]] = {}
     for m in masks:
         labels.setdefault(m["photo"], set()).add(m["label"] or "")
     scenes = {}
-    for line in open(data / "pairs.jsonl"):
-        pair = json.loads(line)
+    for pair in lines(data / "pairs.jsonl"):
         if not pair["kind"].startswith("ALGO"):
             scenes.setdefault((pair["source"], pair["scene"]), set()).update((pair["a"], pair["b"]))
 
@@ -333,8 +338,7 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
 def light(options: argparse.Namespace) -> dict[str, Any]:
     """How often the photo with the query's light ranks above its twin with the other light."""
     data = Path(options.data)
-    pairs = [json.loads(line) for line in open(data / "pairs.jsonl")]
-    pairs = [p for p in pairs if not p["kind"].startswith("ALGO")]
+    pairs = [p for p in lines(data / "pairs.jsonl") if not p["kind"].startswith("ALGO")]
     rng = np.random.default_rng(0)
     won: dict[str, dict[str, list[float]]] = {}
     for number, pair in enumerate(pairs):
@@ -342,9 +346,7 @@ def light(options: argparse.Namespace) -> dict[str, Any]:
         if a.shape != b.shape:
             b = F.interpolate(b, a.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
         for turn, (same, twin) in enumerate(((a, b), (b, a))):
-            halves = (
-                ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)) if a.shape[-1] >= a.shape[-2] else ((0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0))
-            )
+            halves = (LEFT, RIGHT) if a.shape[-1] >= a.shape[-2] else (TOP, BOTTOM)
             seen, unseen = halves if (number + turn) % 2 == 0 else halves[::-1]
             query = cut(same, seen).clone()
             h, w = query.shape[-2:]
@@ -359,10 +361,8 @@ def light(options: argparse.Namespace) -> dict[str, Any]:
                     won.setdefault(f"{name}: {method}", {}).setdefault(pair["kind"], []).append(float(scores[0] > scores[1]))
     result: dict[str, Any] = {"pairs": len(pairs), "queries": 2 * len(pairs), "random": 0.5}
     for name, kinds in won.items():
-        result[name] = {
-            "all": round(float(np.mean(sum(kinds.values(), []))), 4),
-            **{k: round(float(np.mean(v)), 3) for k, v in kinds.items()},
-        }
+        everything = [value for values in kinds.values() for value in values]
+        result[name] = {"all": round(float(np.mean(everything)), 4), **{k: round(float(np.mean(v)), 3) for k, v in kinds.items()}}
     return result
 
 

@@ -152,7 +152,9 @@ def _report(index: Any, as_json: bool) -> None:
         click.echo(json.dumps({**facts, "failures": [{"path": str(path), "reason": reason} for path, reason in failures]}))
         return
     encoder = facts["encoder"]
-    click.echo(f"{facts['images']} photos, {facts['regions']} regions, {facts['files']} files, {facts['bytes'] / 1e6:.1f} MB in {facts['index']}")
+    click.echo(
+        f"{facts['images']} photos, {facts['regions']} regions, {facts['files']} files in {facts['index']}, {facts['bytes'] / 1e6:.1f} MB"
+    )
     click.echo(f"galleries: {', '.join(facts['galleries'])}")
     click.echo(f"encoder: {encoder['id']} (weights {encoder['weights_hash'][:12]}); vectors: {facts['store']}; updated {facts['updated']}")
     for path, reason in failures:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import RaihaError
 
-if TYPE_CHECKING:
-    from PIL import Image
-
+_SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 _FILE = click.Path(path_type=Path)
 
 
@@ -27,6 +23,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--min-illumination", default=0.0, show_default=True, help="Lowest illumination score, 0 to 1.")
 @click.option("--pin", multiple=True, help="Id or path of a photo to return first; may be repeated.")
 @click.option("--exclude", multiple=True, help="Id or path of a photo never to return; may be repeated.")
+@click.option("--resize-mask", is_flag=True, help="Scale a mask of another size.")
 @click.option("--gallery", type=_FILE, default=None, help="Where the photos lie now, if the gallery was moved.")
 @click.option("--sheet", type=_FILE, default=None, help="Write a contact sheet with scores, a PNG or JPEG.")
 @click.option("--device", default=None, help="Where the encoder runs, for example cpu or cuda.")
@@ -41,6 +38,7 @@ def command(
     min_illumination: float,
     pin: tuple[str, ...],
     exclude: tuple[str, ...],
+    resize_mask: bool,
     gallery: Path | None,
     sheet: Path | None,
     device: str | None,
@@ -52,13 +50,16 @@ def command(
     """
     import torch
 
-    from ..image import read_image, read_mask
+    from ..image import atomically, check_output, fit_mask, read_image, read_mask
     from ..references import ReferenceIndex, contact_sheet
     from ..references.index import DEFAULT_WEIGHT
 
-    if sheet is not None and sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise RaihaError(f"cannot write a contact sheet as {sheet.suffix or 'a file without suffix'}: use .png, .jpg or .webp")
-    picture, area = read_image(composite).rgb_tensor(), torch.from_numpy(read_mask(mask))[None, None]
+    if sheet is not None:
+        if sheet.suffix.lower() not in _SHEETS:
+            raise RaihaError(f"cannot write a contact sheet as {sheet.suffix or 'a file without suffix'}: use {', '.join(_SHEETS)}")
+        check_output(sheet)
+    image = read_image(composite)
+    picture, area = image.rgb_tensor(), torch.from_numpy(fit_mask(read_mask(mask), image.size, resize_mask))[None, None]
     with ReferenceIndex.open(directory, device=device, gallery=gallery) as index:
         found = index.retrieve(
             picture,
@@ -72,7 +73,8 @@ def command(
             query_path=composite,
         )
         if sheet is not None:
-            _save(contact_sheet(picture, area, found), sheet)
+            drawn = contact_sheet(picture, area, found)
+            atomically(sheet, lambda file: drawn.save(file))
     if as_json:
         keys = ("id", "content", "illumination", "score", "region", "size", "pinned")
         rows = [{"path": str(r.path), **{key: getattr(r, key) for key in keys}} for r in found]
@@ -84,14 +86,3 @@ def command(
         click.echo("no photo fits: lower the minimum scores, or add photos to the index", err=True)
     for r in found:
         click.echo(f"{r.score:.3f}  content {r.content:.3f}  illumination {r.illumination:.3f}  {r.id}  {r.path}")
-
-
-def _save(sheet: Image.Image, path: Path) -> None:
-    """Write a picture so that no half of one is ever there."""
-    temporary = path.with_name(f".{path.stem}.new{path.suffix}")
-    try:
-        sheet.save(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RaihaError(f"cannot write {path}: {error.strerror or error}") from error

@@ -37,9 +37,8 @@ class ClusterEmbedder:
         self.known = known
         if not ray.is_initialized():
             try:
-                ray.init(
-                    address=None if address == "local" else address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
-                )
+                where = None if address == "local" else address
+                ray.init(address=where, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 reason = (str(error).splitlines() or [""])[0][:160]
                 raise RaihaError(f"cannot reach the Ray cluster at {address} ({reason}): check that it runs") from error
