@@ -122,10 +122,10 @@ def evaluate(
         progress: wraps the items, for example `tqdm`.
 
     Returns:
-        one report per method, in their order. A method's failures are rows with an error.
+        one report per method, in their order. A method's failure, and an item that cannot be read, are rows with an error.
 
     Raises:
-        RaihaError: an item cannot be read, or two methods share a name.
+        RaihaError: two methods share a name, or `fmse` is not among the metrics.
     """
     if len({(m.name, m.untouched) for m in methods}) < len(methods):
         raise RaihaError("Two of the methods have the same name; name each model once.")
@@ -134,7 +134,12 @@ def evaluate(
     reports = [Report(m.name, untouched=m.untouched, model=m.model) for m in methods]
     items = dataset.limited(limit)
     for item in items if progress is None else progress(items):
-        loaded = load_item(item, resolution)
+        try:
+            loaded = load_item(item, resolution)
+        except RaihaError as error:
+            for report in reports:
+                report.rows.append(Row(item.name, item.group, 0.0, {}, 0.0, 0.0, str(error)))
+            continue
         for method, report in zip(methods, reports, strict=True):
             report.rows.append(_row(method, item, loaded, metrics))
     return reports
