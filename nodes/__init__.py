@@ -1,0 +1,1 @@
+"""The ComfyUI side: sockets to core types and back, nothing else."""

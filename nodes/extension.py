@@ -1,0 +1,26 @@
+"""What ComfyUI is given."""
+
+from __future__ import annotations
+
+from . import examples, folders, thumbnails
+from .comfy import ComfyExtension, io
+from .harmonize_composite import HarmonizeComposite
+from .load_reference_index import LoadReferenceIndex
+from .retrieve_references import RetrieveReferences
+from .visualize_attention import VisualizeAttention
+
+
+class RaihaExtension(ComfyExtension):
+    """Four nodes, three kinds of folders, one route."""
+
+    async def on_load(self) -> None:
+        """Register folders and the route, provide the examples' pictures."""
+        from server import PromptServer
+
+        folders.register()
+        examples.provide()
+        thumbnails.register(PromptServer.instance.routes)
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """The nodes, in the order of the menu."""
+        return [LoadReferenceIndex, RetrieveReferences, HarmonizeComposite, VisualizeAttention]
