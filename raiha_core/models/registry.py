@@ -24,6 +24,8 @@ WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 SHIPPED = {"raiha-s": "raiha-s.safetensors"}
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
+_WRAPPERS = ("state_dict", "params_ema", "params", "model", "netG", "denoiser")
+
 State = dict[str, Tensor]
 
 
@@ -53,29 +55,37 @@ def register(name: str, detect: Callable[[State], bool], build: Callable[[State,
 def read_state(path: Path) -> tuple[State, dict[str, str]]:
     """State dict and metadata of a `.safetensors` file, or of a `.pth` read with `weights_only=True`.
 
+    A wrapping `state_dict`, `params_ema`, `params`, `model`, `netG` or `denoiser` is opened, the prefix `module.` of
+    distributed training removed.
+
     Raises:
         RaihaError: the file is missing, truncated, corrupt, of another kind, or wants to run code.
     """
     if not path.is_file():
-        raise RaihaError(f"The model file {path} does not exist; check the path.")
+        raise RaihaError(f"The model file {path} does not exist or is no file; check the path.")
+    metadata: dict[str, str] = {}
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                return {k: file.get_tensor(k) for k in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise RaihaError(
-            f"{path} is not a plain checkpoint: it holds objects other than tensors and was not loaded, since it could run code."
-        ) from None
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+                loaded: Any = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+                metadata = dict(file.metadata() or {})
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "truncated" not in str(error):
+            raise RaihaError(
+                f"{path} is not a plain checkpoint: it holds objects other than tensors and was not loaded, since it could run code."
+            ) from None
+        raise RaihaError(f"{path} is truncated; fetch it again.") from None
+    except Exception as error:  # parsing a stranger's file: broken ones raise a dozen unrelated kinds
         reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
         raise RaihaError(f"{path} cannot be read as a checkpoint ({reason}); it may be truncated, so fetch it again.") from None
-    for key in ("state_dict", "params_ema", "params", "model"):
+    for key in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise RaihaError(f"{path} holds no state dict; give a checkpoint of a harmonisation model.")
-    return {str(k).removeprefix("module."): v for k, v in loaded.items()}, {}
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}, metadata
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:
@@ -88,8 +98,37 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     if name in SHIPPED:
         return WEIGHTS / SHIPPED[name]
     if Path(name).suffix in SUFFIXES or os.sep in name or Path(name).exists():
-        return Path(name)
+        return Path(name).expanduser()
     raise RaihaError(f"There is no model named {name!r}; use {', '.join(SHIPPED)} or the path of a .safetensors or .pth file.")
+
+
+def detect(state: State, path: Path) -> Architecture:
+    """The architecture that a state dict belongs to.
+
+    Raises:
+        RaihaError: none that is known.
+    """
+    for architecture in _registry.values():
+        if architecture.detect(state):
+            return architecture
+    raise RaihaError(f"{path} is a checkpoint of another kind; known are {', '.join(_registry)}.")
+
+
+def build_model(architecture: Architecture, state: State, metadata: Mapping[str, str], path: Path) -> HarmonizationModel:
+    """A model with these weights, ready to predict.
+
+    Raises:
+        RaihaError: the weights do not fit the architecture.
+    """
+    try:
+        return architecture.build(state, metadata).eval()
+    except RaihaError:
+        raise
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise RaihaError(
+            f"{path} looks like {architecture.name} but does not fit it ({reason}); it may be incomplete or of another version."
+        ) from None
 
 
 def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.device | str | None = None) -> HarmonizationModel:
@@ -104,24 +143,29 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
     """
     path = resolve(name_or_path)
     state, metadata = read_state(path)
-    for architecture in _registry.values():
-        if architecture.detect(state):
-            try:
-                model = architecture.build(state, metadata)
-            except (RuntimeError, KeyError, TypeError, ValueError) as error:
-                reason = str(error).splitlines()[0][:120]
-                raise RaihaError(
-                    f"{path} looks like {architecture.name} but does not fit it ({reason}); it may be of another version."
-                ) from None
-            return model.eval().to(device or "cpu")
-    raise RaihaError(f"{path} is a checkpoint of another kind; known are {', '.join(_registry)}.")
+    model = build_model(detect(state, path), state, metadata, path)
+    try:
+        return model.to(device or "cpu")
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0][:100]
+        raise RaihaError(f"The model cannot be moved to the device {str(device)!r} ({reason}); use cpu.") from None
 
 
 def save_model(model: HarmonizationModel, path: Path, **metadata: str) -> None:
-    """Write a model as float32 safetensors with architecture and configuration in the metadata, atomically."""
+    """Write a model as float32 safetensors with architecture and configuration in the metadata, atomically.
+
+    Raises:
+        RaihaError: the file cannot be written; nothing is left of it then.
+    """
     from safetensors.torch import save_file
 
     state = {k: (v.float() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    part = path.with_name(path.name + ".part")
-    save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})
-    os.replace(part, path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RaihaError(f"The model cannot be written to {path} ({reason}); choose another place.") from None
+    finally:
+        part.unlink(missing_ok=True)
