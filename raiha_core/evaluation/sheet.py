@@ -80,7 +80,7 @@ def _panels(
         result, references, _ = run_method(method, item, loaded)
         panel = _small(result, tile)
         if references:
-            _inset(panel, references[0], tile // 3)
+            _inset(panel, references[0], loaded, tile // 3)
         panels.append((panel, f"fMSE {value:.0f}" + ("" if value <= before else " (worse)")))
     return [*panels, (_small(loaded.real, tile), "real")]
 
@@ -105,14 +105,18 @@ def _outlined(loaded: Loaded, tile: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def _inset(panel: Image.Image, reference: Any, side: int) -> None:
+def _inset(panel: Image.Image, reference: Any, loaded: Loaded, side: int) -> None:
+    """Set the reference into the corner where it hides least of the foreground."""
     from ..image import read_image
 
     if isinstance(reference, str | os.PathLike):
         reference = np.asarray(read_image(reference).pil().convert("RGB"))
     small = _small(reference, side)
-    x, y = panel.width - small.width - 3, panel.height - small.height - 3
-    panel.paste("white", (x - 2, y - 2, panel.width - 1, panel.height - 1))
+    mask = np.asarray(Image.fromarray(loaded.inside).resize(panel.size))
+    right, bottom = panel.width - small.width - 2, panel.height - small.height - 2
+    corners = [(x, y) for y in (bottom, 2) for x in (right, 2)]
+    x, y = min(corners, key=lambda at: int(mask[at[1] : at[1] + small.height, at[0] : at[0] + small.width].sum()))
+    panel.paste("white", (x - 2, y - 2, x + small.width + 2, y + small.height + 2))
     panel.paste(small, (x, y))
 
 

@@ -12,7 +12,7 @@ from ..image import atomically
 from .report import AREA_BINS, Report, bin_name
 
 TITLES = {"psnr": "PSNR", "mse": "MSE", "fmse": "fMSE", "fpsnr": "fPSNR", "ssim": "SSIM", "ciede": "dE00"}
-_DIGITS = {"ssim": 4}
+_DIGITS = {"mse": 1, "fmse": 1, "ssim": 4}
 _FAILED = "-"
 
 
@@ -25,7 +25,7 @@ def _grid(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
 
 def _number(value: float, metric: str) -> str:
-    return f"{value:.{_DIGITS.get(metric, 2 if value < 100 else 1)}f}"
+    return f"{value:.{_DIGITS.get(metric, 2)}f}"
 
 
 def group_table(reports: Sequence[Report], group: str | None = None) -> str:
