@@ -1,0 +1,37 @@
+// The few words of the gallery, in the languages of locales/.
+
+const WORDS = {
+  en: {
+    empty: 'Run the workflow to see which photos fit.',
+    none: 'No photo fits. Lower the minimum score, or add photos to the gallery.',
+    hint: 'Click to pin, Alt-click to exclude.',
+    pinned: 'pinned',
+    excluded: 'excluded',
+    again: 'run again to apply',
+    clear: 'Clear',
+    clearTip: 'Unpin and let in all photos',
+    content: 'content',
+    light: 'light',
+    gone: 'not in the index any more',
+    help: 'Enter pins, Delete excludes, arrows move'
+  },
+  zh: {
+    empty: '运行工作流后显示合适的照片。',
+    none: '没有合适的照片。请降低最低分数,或向图库添加照片。',
+    hint: '单击固定,Alt+单击排除。',
+    pinned: '已固定',
+    excluded: '已排除',
+    again: '再次运行以生效',
+    clear: '清除',
+    clearTip: '取消所有固定和排除',
+    content: '内容',
+    light: '光照',
+    gone: '已不在索引中',
+    help: '回车固定,Delete 排除,方向键移动'
+  }
+}
+
+/** The words of a locale such as 'en' or 'zh-TW'; English where there are none. */
+export function words(locale) {
+  return WORDS[String(locale ?? '').split('-')[0]] ?? WORDS.en
+}
