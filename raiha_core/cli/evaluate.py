@@ -95,6 +95,8 @@ def command(
     options = Options(models, device, references, max_references, baselines, untouched, seed)
     data = _with_listed_references(open_dataset(dataset, iharmony4 or None), options)
     methods = build_methods(data, options)
+    if pictures is not None and len(methods) < 2:
+        raise RaihaError("There is nothing to draw; name a model or --baselines with --pictures.")
     reports = evaluate(methods, data, resolution, limit=limit, progress=_progress)
     if not any(row.error is None for report in reports for row in report.rows):
         raise RaihaError(f"Nothing could be measured; the first reason: {reports[0].failures[0].error}")
@@ -186,9 +188,7 @@ def _write_sheets(
 
     chosen = [(m, r) for m, r in zip(methods, reports, strict=True) if m.model and not m.untouched and r.values("fmse")]
     # Without a model, the baselines are what there is to see.
-    chosen = chosen or [(m, r) for m, r in zip(methods, reports, strict=True) if not m.untouched][1:4]
-    if not chosen:
-        raise RaihaError("There is nothing to draw; name a model or --baselines with --pictures.")
+    chosen = chosen or [(m, r) for m, r in zip(methods, reports, strict=True) if not m.untouched and r.values("fmse")][1:4]
     shown, theirs = [m for m, _ in chosen], [r for _, r in chosen]
     by_name = {item.name: item for item in items}
     worst = [by_name[row.name] for row in theirs[0].worst(10)]

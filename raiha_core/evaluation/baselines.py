@@ -88,7 +88,9 @@ def color_matcher(composite: Image8, mask: MaskArray, references: Sequence[Any] 
     """
     library: Any = _library("color_matcher", "color-matcher")
     inside, foreground, background = _regions(composite, mask)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        # A single colour has no covariance: what comes of it is checked below.
+        warnings.simplefilter("ignore", RuntimeWarning)
         moved = library.ColorMatcher().transfer(src=foreground[None].copy(), ref=background[None].copy(), method=method)
     if np.iscomplexobj(moved):
         raise RaihaError("The method gave complex numbers.")
