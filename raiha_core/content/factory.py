@@ -35,15 +35,15 @@ def load_encoder(name: str = "embedded", device: torch.device | str | None = Non
         RaihaError: an unknown name, a missing library, a file that is missing, broken, hostile or of another model, or a
             download that failed or was not allowed.
     """
-    kind, _, rest = name.partition(":")
-    model, _, file = (rest or kind).partition("@")
-    path = Path(file).expanduser() if "@" in name else None
+    spec, at, file = name.partition("@")
+    kind, _, model = spec.partition(":")
+    path = Path(file).expanduser() if at else None
     key = (name, str(device or "cpu"), *_stamp(path))
     with _lock:
         if key in _loaded:
             _loaded.move_to_end(key)
             return _loaded[key]
-        encoder = _load(name, kind if rest else model, model, path, device or "cpu", download)
+        encoder = _load(name, kind, model, path, device or "cpu", download)
         _loaded[key] = encoder
         while len(_loaded) > KEPT:
             _loaded.popitem(last=False)
@@ -51,7 +51,7 @@ def load_encoder(name: str = "embedded", device: torch.device | str | None = Non
 
 
 def _load(name: str, kind: str, model: str, path: Path | None, device: torch.device | str, download: bool) -> ContentEncoder:
-    if kind == "embedded":
+    if kind == "embedded" and not model:
         from .embedded import EmbeddedEncoder
 
         return EmbeddedEncoder.load(path, device=device)
@@ -59,14 +59,13 @@ def _load(name: str, kind: str, model: str, path: Path | None, device: torch.dev
         from .dinov2 import Dinov2Encoder
 
         return Dinov2Encoder.load(model, path, device, download)
-    if kind == "open_clip":
+    if kind == "open_clip" and (path is not None or "/" in model):
         from .open_clip import OpenClipEncoder
 
-        architecture, _, tag = model.rpartition("/")
         if path is not None:
-            return OpenClipEncoder.load(model, path=path, device=device, download=download)
-        if architecture and tag:
-            return OpenClipEncoder.load(architecture, tag, device=device, download=download)
+            return OpenClipEncoder.load(model, path=path, device=device)
+        architecture, _, tag = model.rpartition("/")
+        return OpenClipEncoder.load(architecture, tag, device=device, download=download)
     raise RaihaError(
         f"The content encoder {name!r} is not known; use embedded, open_clip:MODEL/TAG, dinov2:MODEL, or MODEL@FILE in place of a download."
     )
