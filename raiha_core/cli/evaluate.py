@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path)
 OWN = "own"
-SYNTHETIC = ("positive-crop", "misleading")
 
 
 @dataclass(frozen=True)
@@ -125,6 +124,8 @@ def _progress(items: Sequence[Item]) -> Any:
 
 
 def _with_listed_references(data: Dataset, options: Options) -> Dataset:
+    from ..evaluation.methods import SYNTHETIC
+
     files = [Path(r) for r in options.references if r not in (OWN, *SYNTHETIC)]
     if not files:
         return data
@@ -143,6 +144,7 @@ def build_methods(data: Dataset, options: Options) -> list[Method]:
     """
     from ..evaluation import Method, model_method, own_references, synthetic_references
     from ..evaluation.baselines import baselines, unchanged
+    from ..evaluation.methods import SYNTHETIC
 
     plain = baselines() if options.baselines else []
     if options.references and not options.models:
@@ -189,6 +191,8 @@ def _write_sheets(
     chosen = [(m, r) for m, r in zip(methods, reports, strict=True) if m.model and not m.untouched and r.values("fmse")]
     # Without a model, the baselines are what there is to see.
     chosen = chosen or [(m, r) for m, r in zip(methods, reports, strict=True) if not m.untouched and r.values("fmse")][1:4]
+    if not chosen:
+        raise RaihaError(f"No method worked on any picture ({reports[-1].failures[0].error}), so there is nothing to draw.")
     shown, theirs = [m for m, _ in chosen], [r for _, r in chosen]
     by_name = {item.name: item for item in items}
     worst = [by_name[row.name] for row in theirs[0].worst(10)]
