@@ -186,7 +186,7 @@ class Harmonizer:
         fitted = fit_mask(alpha_mask(picture) if mask is None else as_mask(mask), picture.size, resize_mask)
         placed, look = self.predict(picture, fitted, prepared, attention=attention)
         result = self.apply(picture, fitted, placed, strength)
-        return Result(like(result, composite, fitted), (look,) if look is not None else (), (placed,), tuple(prepared))
+        return Result(like(result, composite), (look,) if look is not None else (), (placed,), tuple(prepared))
 
     def _harmonize_batch(
         self, composite: Tensor, mask: ImageLike | None, references: list[Tensor], strength: float, attention: bool, resize_mask: bool
@@ -201,7 +201,7 @@ class Harmonizer:
             fitted = fit_mask(alpha_mask(picture) if masks is None else masks[min(i, len(masks) - 1)], picture.size, resize_mask)
             placed, look = self.predict(picture, fitted, references, attention=attention)
             result = self.apply(picture, fitted, placed, strength)
-            out[i] = like(result, frame, fitted)
+            out[i] = like(result, frame)
             transforms.append(placed)
             if look is not None:
                 looks.append(look)

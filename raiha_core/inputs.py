@@ -85,8 +85,8 @@ def reference_picture(reference: ReferenceLike) -> Picture:
     return as_picture(reference, "The reference")
 
 
-def like(picture: Picture, original: Any, mask: Mask) -> Any:
-    """The result in the form in which the composite came; outside the mask the original, which may be finer than float32."""
+def like(picture: Picture, original: Any) -> Any:
+    """The result in the form in which the composite came; samples that did not change are the original's, also in float64."""
     if isinstance(original, str | os.PathLike | Picture):
         return picture
     samples = picture.native()
@@ -95,11 +95,12 @@ def like(picture: Picture, original: Any, mask: Mask) -> Any:
         image = Image.fromarray(samples[:, :, 0]) if deep else picture.pil()
         image.info = {**original.info, **image.info}
         return image
-    inside = mask > 0
     if isinstance(original, np.ndarray):
+        samples = samples.reshape(original.shape)
         if samples.dtype == original.dtype:
-            return samples.reshape(original.shape)
-        inside = inside.reshape(inside.shape + (1,) * (original.ndim - 2))
-        return np.where(inside, samples.reshape(original.shape).astype(original.dtype), original)
-    changed = torch.from_numpy(np.ascontiguousarray(samples.transpose(2, 0, 1))).to(original)
-    return torch.where(torch.from_numpy(inside).to(original.device), changed, original)
+            return samples
+        return np.where(samples == original.astype(samples.dtype), original, samples.astype(original.dtype))
+    changed = torch.from_numpy(np.ascontiguousarray(samples.transpose(2, 0, 1))).to(original.device)
+    if changed.dtype == original.dtype:
+        return changed
+    return torch.where(changed == original.to(changed.dtype), original, changed.to(original.dtype))

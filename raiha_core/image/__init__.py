@@ -1,6 +1,6 @@
 """Pictures: files, depth, masks, crops, colour spaces."""
 
-from .crop import Box, bounding_box, crop_box, shrink, shrink_tensor
+from .crop import Box, bounding_box, crop_box, shrink
 from .files import READABLE, WRITABLE, atomically, check_output, from_pil, read_image, write_image
 from .masks import Mask, alpha_mask, fit_mask, mask_from, mask_of, read_mask
 from .picture import Picture, from_array, full_scale, to_8_bit
@@ -25,7 +25,6 @@ __all__ = [
     "read_image",
     "read_mask",
     "shrink",
-    "shrink_tensor",
     "to_8_bit",
     "write_image",
 ]

@@ -72,19 +72,10 @@ def shrink(array: NDArray[Any], box: Box, size: int) -> Tensor:
     ky, kx = max(1, box.height // (2 * size)), max(1, box.width // (2 * size))
     strip = max(1, 2**21 // max(1, ky * box.width * region.shape[2])) * ky
     parts = []
-    for row in range(0, box.height - ky + 1, strip):
-        # A last block that is not whole is left out: less than half a pixel of the result.
-        rows = region[row : min(row + strip, box.height // ky * ky)]
+    for row in range(0, box.height, strip):
+        rows = region[row : row + strip]
         part = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
-        parts.append(F.avg_pool2d(part, (ky, kx)) if ky * kx > 1 else part)
+        # A last block that is not whole counts as one, less than half a pixel of the result: nothing at the border gets lost.
+        parts.append(F.avg_pool2d(part, (ky, kx), ceil_mode=True) if ky * kx > 1 else part)
     small = torch.cat(parts, 2) / full_scale(array)
     return F.interpolate(small, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-
-
-def shrink_tensor(image: Tensor, box: Box, size: int) -> Tensor:
-    """`shrink` for tensors `(B, C, H, W)`, on their device."""
-    region = image[:, :, box.top : box.bottom, box.left : box.right].float()
-    k = (max(1, box.height // (2 * size)), max(1, box.width // (2 * size)))
-    if max(k) > 1:
-        region = F.avg_pool2d(region, k)
-    return F.interpolate(region, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

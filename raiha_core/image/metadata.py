@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,8 @@ def add_tiff_exif(path: Path, exif: bytes) -> None:
         ValueError: the block cannot be stored in a TIFF; the file is unchanged.
     """
     block = Image.Exif()
-    with open(path, "r+b") as file:
+    with open(path, "r+b") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow says of damaged blocks what it leaves out
         header = file.read(8)
         order = "<" if header[:2] == b"II" else ">"
         directory = TiffImagePlugin.ImageFileDirectory_v2(header)

@@ -57,3 +57,11 @@ def test_shrinking_keeps_the_mean_and_the_gradient(height, width, dtype):
     expected = 0.1 + 0.8 * (torch.arange(16) + 0.5) / 16
     assert torch.allclose(small[0, 1, :, 7], expected, atol=0.03) or height < 16
     assert abs(float(small.mean()) - 0.5) < 0.02
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(["top", "bottom", "left", "right"]))
+def test_nothing_at_a_border_gets_lost(height, width, side):
+    mask = np.zeros((height, width), np.float32)
+    mask[{"top": np.s_[:1], "bottom": np.s_[-1:], "left": np.s_[:, :1], "right": np.s_[:, -1:]}[side]] = 1
+    assert float(shrink(mask, Box(0, 0, height, width), 16).max()) > 0.02
