@@ -274,15 +274,17 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
         rows += [row] * len(REGIONS)
         colours.append(np.stack([histogram(cut(image, box)) for box in REGIONS]))
     table, owners = np.concatenate(colours), np.array(rows)
+    known = set(files.values())
     rng = np.random.default_rng(5)
     masks = lines(data / "masks.jsonl")
-    masks = [m for m in masks if m["label"] not in ("region", "sky", "road") and 0.03 <= m["area"] <= 0.4]
+    masks = [m for m in masks if m["label"] not in ("region", "sky", "road") and 0.03 <= (m["area"] or 0) <= 0.4]
+    masks = [m for m in masks if data / m["photo"] in known]
     labels: dict[str, set[str]] = {}
     for m in masks:
         labels.setdefault(m["photo"], set()).add(m["label"] or "")
     scenes = {}
     for pair in lines(data / "pairs.jsonl"):
-        if not pair["kind"].startswith("ALGO"):
+        if not pair["kind"].startswith("ALGO") and {data / pair["a"], data / pair["b"]} <= known:
             scenes.setdefault((pair["source"], pair["scene"]), set()).update((pair["a"], pair["b"]))
 
     def by_colour(composite: Tensor, mask: Tensor, out: set[Path]) -> list[Path]:
@@ -298,7 +300,9 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
         return [r.path for r in index.retrieve(composite, mask, 5, weight=0.0, excluded=out, deduplicate=False)]
 
     methods = {"embedded": ours, "colour histogram": by_colour}
-    hits: dict[str, dict[str, list[float]]] = {kind: {name: [] for name in (*methods, "random")} for kind in ("object", "scene", "class")}
+    hits: dict[str, dict[str, list[float]]] = {
+        kind: {name: [] for name in (*methods, "random")} for kind in ("pasted", "in place", "scene", "class")
+    }
 
     def ask(kind: str, composite: Tensor, mask: Tensor, wanted: set[Path], out: set[Path], share: bool = False) -> None:
         for name, method in methods.items():
@@ -317,7 +321,8 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
             continue
         other = files[int(rng.choice(list(files)))]
         composite, area = paste(photo, mask, load(other), rng)
-        ask("object", composite, area, {data / m["photo"]}, {other})
+        ask("pasted", composite, area, {data / m["photo"]}, {other})
+        ask("in place", relight(photo, rng).flip(-1), area, {data / m["photo"]}, set())
         if m["label"]:
             same = {data / name for name, found in labels.items() if m["label"] in found} - {data / m["photo"]}
             ask("class", composite, area, same, {other, data / m["photo"]}, share=True)

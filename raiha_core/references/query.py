@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..content.base import ContentEncoder
+from ..content.base import ContentEncoder, ContentFeatures
 from ..errors import RaihaError
 from ..illumination import describe
 from .lookalike import look
 from .regions import ENCODE_SIDE, shrink
 
-# Share of the foreground's longer side added around it: what stands next to a thing says what it is.
-CONTEXT = 0.2
+# Share of the foreground's longer side added around it: what stands next to a thing says what it is. More drowns it.
+CONTEXT = 0.1
 # With less background than this its light cannot be told.
 _LEAST_BACKGROUND = 0.005
 _LIGHT_SIDE = 256
@@ -27,7 +27,7 @@ class Query:
     """What is searched for.
 
     Attributes:
-        content: (D,) float32, unit length: the foreground with a little of its surroundings.
+        content: (D,) float32, unit length: the foreground, seen with a little of its surroundings.
         illumination: (E,) float32: the background's light; None if there is no background.
         look: the composite's look, to recognise the photo itself.
         background: `(1, 1, h, w)`, 1 where the composite is not foreground.
@@ -58,13 +58,33 @@ def make_query(composite: Tensor, mask: Tensor, encoder: ContentEncoder) -> Quer
         )
     composite, mask = composite.detach().cpu().float().nan_to_num().clamp(0, 1), mask.detach().cpu().float().nan_to_num().clamp(0, 1)
     y0, y1, x0, x1 = foreground_box(mask)
-    crop = shrink(composite[..., y0:y1, x0:x1], ENCODE_SIDE)
-    content = encoder.encode(crop).vector[0].float().cpu().numpy()
+    features = encoder.encode(shrink(composite[..., y0:y1, x0:x1], ENCODE_SIDE))
+    content = foreground_vector(features, mask[..., y0:y1, x0:x1]).cpu().numpy()
     background = 1 - mask
     light = None
     if float((background > 0.5).float().mean()) >= _LEAST_BACKGROUND:
         light = describe(shrink(composite, _LIGHT_SIDE), shrink(mask, _LIGHT_SIDE))[0].numpy()
     return Query(content, light, look(composite), background)
+
+
+def foreground_vector(features: ContentFeatures, mask: Tensor) -> Tensor:
+    """What a crop shows where its mask is, `(D,)` unit length.
+
+    Where an encoder's global vector is the mean of its dense map (as of `embedded`), the map is averaged over the
+    foreground alone, so that the new background does not count; of other encoders it is the vector of the whole crop.
+
+    Args:
+        features: of one crop.
+        mask: `(1, 1, H, W)` in [0, 1], of that crop.
+    """
+    vector, dense = features.vector[0].float(), features.dense.float()
+    if dense.shape[1] == len(vector):
+        mean = torch.nn.functional.normalize(dense.mean((2, 3))[0], dim=0)
+        if float(mean @ vector) > 0.999:
+            share = torch.nn.functional.adaptive_avg_pool2d(mask.to(dense), (dense.shape[-2], dense.shape[-1]))
+            weight = share * (share >= min(0.3, float(share.max())))
+            return torch.nn.functional.normalize((dense * weight).sum((2, 3))[0], dim=0)
+    return vector
 
 
 def foreground_box(mask: Tensor) -> tuple[int, int, int, int]:

@@ -14,7 +14,7 @@ from ..manifest import damaged
 from .base import State, Vector, VectorSource, VectorStore
 
 if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+    from pymilvus import MilvusClient  # type: ignore[import-untyped]
 
 EMBEDDED = "milvus.db"
 _BATCH = 1000
