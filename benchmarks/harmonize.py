@@ -1,6 +1,6 @@
 """Time and peak memory of harmonising, beside what people use today; every figure comes from a process of its own.
 
-    python benchmarks/harmonize.py [--megapixels 1 4 12 24] [--repeats 3] [--markdown docs/benchmarks.md]
+python benchmarks/harmonize.py [--megapixels 1 4 12 24] [--repeats 3] [--markdown docs/benchmarks.md]
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ from numpy.typing import NDArray
 
 Image8 = NDArray[np.uint8]
 METHODS = ("raiha-s", "color-matcher mkl", "color-matcher reinhard", "OpenCV seamlessClone", "scikit-image match_histograms")
+
+HEAD = """# Speed and memory
+
+The best of the repeats on {cores} core(s) ({machine}, Python {python}), 8-bit RGB, a foreground over a quarter of the picture;
+every row is a process of its own, so peak memory includes the interpreter and the libraries. raiha-s includes loading the
+model every time; its first call also includes importing torch's parts.
+
+    python benchmarks/harmonize.py --markdown docs/benchmarks.md
+
+"""
 
 
 def scene(megapixels: float) -> tuple[Image8, NDArray[np.float32]]:
@@ -155,13 +165,8 @@ def main() -> None:
     text = table(rows)
     print(text)
     if arguments.markdown:
-        head = (
-            "# Speed and memory\n\nBest of the repeats on "
-            f"{os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}), 8-bit RGB, a foreground over a quarter of the "
-            "picture; every row is a process of its own, so peak memory includes the interpreter and the libraries. raiha-s includes "
-            "loading the model every time.\n\n    python benchmarks/harmonize.py --markdown docs/benchmarks.md\n\n"
-        )
-        arguments.markdown.write_text(head + text + "\n")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        arguments.markdown.write_text(HEAD.format(cores=cores, machine=platform.machine(), python=platform.python_version()) + text + "\n")
 
 
 if __name__ == "__main__":

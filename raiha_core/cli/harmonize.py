@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RaihaError
+from .pairing import Job, find_jobs, is_done
 
 if TYPE_CHECKING:
     from ..harmonizer import Harmonizer
     from ..references import ReferenceIndex
-from .pairing import Job, find_jobs, is_done
 
 FILE = click.Path(path_type=Path)
 
@@ -167,11 +167,15 @@ def run_batch(
             rows.append(run_job(harmonizer, index, job, options))
         except RaihaError as error:
             failures.append({"composite": str(job.composite), "error": str(error)})
-        except (OSError, MemoryError) as error:
-            failures.append({"composite": str(job.composite), "error": f"{type(error).__name__}: {error}"})
+        except Exception as error:  # whatever one file does, the rest of the batch is not lost
+            failures.append(
+                {"composite": str(job.composite), "error": f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"}
+            )
     if as_json:
         click.echo(json.dumps({"results": rows, "skipped": skipped, "failures": failures}))
     else:
+        for notice in dict.fromkeys(n for row in rows for n in row["notices"]):
+            click.echo(f"raiha: {notice}", err=True)
         click.echo(f"{len(rows)} harmonised, {skipped} already done, {len(failures)} failed")
     for failure in failures:
         click.echo(f"raiha: {failure['composite']}: {failure['error']}", err=True)

@@ -53,21 +53,31 @@ def pair(composites: list[Path], masks: list[Path]) -> list[tuple[Path, Path]]:
     Raises:
         RaihaError: a composite has no mask, or several.
     """
-    exact = {p.stem: p for p in masks}
+    exact: dict[str, list[Path]] = {}
     loose: dict[str, list[Path]] = {}
     for p in masks:
+        exact.setdefault(p.stem, []).append(p)
         loose.setdefault(key(p), []).append(p)
     pairs = []
     for composite in composites:
-        mask = exact.get(composite.stem)
-        if mask is None:
-            candidates = loose.get(key(composite), [])
-            if len(candidates) != 1:
-                what = "no mask" if not candidates else f"{len(candidates)} masks"
-                raise RaihaError(f"{composite.name} has {what} of its name; name masks like their composites, for example {composite.stem}.png.")
-            mask = candidates[0]
-        pairs.append((composite, mask))
+        candidates = exact.get(composite.stem) or loose.get(key(composite), [])
+        if len(candidates) != 1:
+            what = "no mask" if not candidates else f"{len(candidates)} masks"
+            example = f"{composite.stem}.png"
+            raise RaihaError(f"{composite.name} has {what} of its name; name masks like their composites, for example {example}.")
+        pairs.append((composite, candidates[0]))
     return pairs
+
+
+def _apart(composites: list[Path], masks: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Composites and masks that may share a folder: what both name is a mask, or only if its name says so."""
+    both = set(composites) & set(masks)
+    if both and not set(composites) - both:
+        masks = [p for p in masks if p not in both or key(p) != p.stem.lower()]
+        both &= set(masks)
+        if not masks:
+            raise RaihaError("Composites and masks are the same files; give another folder of masks, or name the masks NAME_mask.")
+    return [p for p in composites if p not in both], masks
 
 
 def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | None) -> tuple[list[Job], bool]:
@@ -80,7 +90,7 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
     if not batch:
         if mask is not None and is_batch(mask):
             raise RaihaError("The mask is a folder or glob but the composite is one file; give both as files or both as folders.")
-        return [Job(Path(composite), Path(mask) if mask else None, output, attention)], False
+        return _unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False
     if mask is not None and not is_batch(mask):
         raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
     if output.is_file() or output.suffix.lower() in _WRITABLE:
@@ -88,18 +98,30 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
     found = pictures(composite)
     pairs: list[tuple[Path, Path | None]] = [(c, None) for c in found]
     if mask is not None:
-        masks = pictures(mask)
-        # Composites and masks may share a folder.
-        pairs = [(c, m) for c, m in pair([p for p in found if p not in set(masks)] or found, masks)]
+        pairs = [(c, m) for c, m in pair(*_apart(found, pictures(mask)))]
     jobs = []
     for c, m in pairs:
         name = c.name if c.suffix.lower() in _WRITABLE else f"{c.stem}.png"
         jobs.append(Job(c, m, output / name, attention / f"{c.stem}.png" if attention else None))
-    names = [j.output.name for j in jobs]
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise RaihaError(f"Two composites would both be written to {output / twice}; harmonise their folders one after the other.")
-    return jobs, True
+    return _unharmful(jobs), True
+
+
+def _unharmful(jobs: list[Job]) -> list[Job]:
+    """The jobs, if none would write over an input or over another result.
+
+    Raises:
+        RaihaError: one would.
+    """
+    written = [p for j in jobs for p in (j.output, j.attention) if p is not None]
+    places = [p.resolve() for p in written]
+    inputs = {p.resolve() for j in jobs for p in (j.composite, j.mask) if p is not None}
+    for file, place in zip(written, places, strict=True):
+        if place in inputs:
+            raise RaihaError(f"{file} is an input and would be overwritten; choose another output.")
+    if len(set(places)) < len(places):
+        twice = next(file for file, place in zip(written, places, strict=True) if places.count(place) > 1)
+        raise RaihaError(f"Two pictures would be written to {twice}; rename one, or choose another output.")
+    return jobs
 
 
 def is_done(job: Job) -> bool:

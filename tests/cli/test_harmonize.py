@@ -174,13 +174,21 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
 
         save_file({"weight": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
         return [*arguments, "--model", tmp_path / "other.safetensors"], "another kind"
+    if kind == "over its input":
+        return [composite, mask, "-o", mask], "overwritten"
+    if kind == "attention suffix":
+        return [*arguments, "--attention", tmp_path / "looked.txt"], "suffix"
+    if kind == "reference":
+        return [*arguments, "--references", tmp_path / "no.jpg"], "no.jpg does not exist"
+    if kind == "top-k":
+        return [*arguments, "--top-k", "0"], "--top-k"
+    if kind == "option":
+        return [*arguments, "--strenght", "1"], "--strenght"
     raise AssertionError(kind)
 
 
-KINDS = (
-    "missing unreadable truncated size empty full animated nan model strength device index checkpoint".split()
-    + ["output folder", "output suffix", "no alpha"]
-)
+KINDS = ["missing", "unreadable", "truncated", "size", "empty", "full", "animated", "nan", "model", "strength", "device", "index"]
+KINDS += ["checkpoint", "output folder", "output suffix", "no alpha", "over its input", "attention suffix", "reference", "top-k", "option"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,16 +208,19 @@ def test_resize_mask(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsy
     assert call(capsys, "harmonize", *arguments, "--resize-mask")[0] == 0
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
 def test_full_disk(
-    scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    suffix: str, scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: Image.Image, target: Path, *_: object, **__: object) -> None:
-        Path(target).write_bytes(b"half")
+    def full(target: Path, *_: object, **__: object) -> None:
+        with target.open("wb") as file:
+            file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Image.Image, "save", lambda self, target, *_, **__: full(target))
     before = sorted(tmp_path.iterdir())
-    status, _, err = call(capsys, "harmonize", *scene_files, "-o", tmp_path / "o.png")
+    status, _, err = call(capsys, "harmonize", *scene_files, "-o", tmp_path / f"o{suffix}")
     assert status == 2 and "disk is full" in one_line(err)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -226,3 +237,52 @@ def test_unexpected_errors_stay_one_line(
     assert status == 2 and "ZeroDivisionError" in one_line(err) and "--debug" in err
     with pytest.raises(ZeroDivisionError):
         main(["--debug", *map(str, arguments)])
+
+
+def test_batch_goes_on_after_anything(
+    batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raiha_core.harmonizer import Harmonizer
+
+    real, calls = Harmonizer.predict, []
+
+    def once_broken(self: Harmonizer, *arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory\nand much more")
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Harmonizer, "predict", once_broken)
+    composites, masks, out = batch
+    status, text, err = call(capsys, "harmonize", composites, masks, "-o", out, "--json")
+    report = json.loads(text)
+    assert status == 2 and len(report["results"]) == 2 and report["skipped"] == 0
+    assert report["failures"] == [{"composite": str(composites / "photo1.png"), "error": "unexpected RuntimeError: out of memory"}]
+    assert "photo1.png" in one_line(err)
+    assert sorted(p.name for p in out.iterdir()) == ["photo0.png", "photo2.png"]
+
+
+def test_batch_of_alphas_with_attention(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("one", "two"):
+        Image.fromarray(np.dstack(scene)).save(tmp_path / "in" / f"{name}.png")
+    status, _, err = call(capsys, "harmonize", tmp_path / "in" / "*.png", "-o", tmp_path / "out", "--attention", tmp_path / "looked")
+    assert status == 0, err
+    for folder in ("out", "looked"):
+        assert sorted(p.name for p in (tmp_path / folder).iterdir()) == ["one.png", "two.png"]
+
+
+def test_references_come_from_an_index(scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gallery = tmp_path / "gallery"
+    gallery.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((96, 96)).save(gallery / f"{i}.png")
+    assert call(capsys, "index", "build", tmp_path / "my.index", gallery)[0] == 0
+    status, text, err = call(
+        capsys, "harmonize", *scene_files, "-o", tmp_path / "o.png", "--index", tmp_path / "my.index", "--top-k", 2, "--json"
+    )
+    assert status == 0, err
+    references = json.loads(text)["references"]
+    assert len(references) == 2 and {Path(r["path"]).parent for r in references} == {gallery}
+    assert all(0 <= r[score] <= 1 for r in references for score in ("content", "illumination"))

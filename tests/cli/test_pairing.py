@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raiha_core.cli.pairing import find_jobs, is_batch, key, pair
+from raiha_core.errors import RaihaError
+
+STEMS = st.text(string.ascii_letters + string.digits + "-_ .", min_size=1, max_size=12).filter(lambda s: s.strip(". ") == s)
+DRESSES = st.sampled_from(["{}", "{}_mask", "{}-mask", "{}_matte", "{}.alpha", "mask_{}", "{}_MASK"])
+
+
+@given(st.lists(STEMS, min_size=1, max_size=8, unique_by=lambda s: key(Path(f"{s}.png"))), DRESSES, st.randoms())
+def test_every_composite_finds_its_own_mask(stems: list[str], dress: str, random: object) -> None:
+    composites = [Path(f"in/{s}.jpg") for s in stems]
+    masks = [Path(f"masks/{dress.format(s)}.png") for s in stems]
+    shuffled = sorted(masks, key=lambda p: hash((id(random), p)))
+    assert pair(composites, shuffled) == list(zip(composites, masks, strict=True))
+
+
+@given(STEMS)
+def test_the_key_of_a_name_is_its_own_key(stem: str) -> None:
+    assert key(Path(f"{stem}_mask.png")) == stem.lower()
+
+
+def test_an_exact_name_wins() -> None:
+    masks = [Path("m/a.png"), Path("m/a_mask.png")]
+    assert pair([Path("c/a.jpg")], masks) == [(Path("c/a.jpg"), masks[0])]
+
+
+@pytest.mark.parametrize("masks", [["a_mask.png", "mask_a.png"], ["a.png", "a.tif"], ["b.png"]])
+def test_no_guessing_between_masks(masks: list[str]) -> None:
+    with pytest.raises(RaihaError, match=r"a\.jpg has (no mask|2 masks)"):
+        pair([Path("a.jpg")], [Path(m) for m in masks])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.png", "a_mask.png", "b.JPG", "b_mask.png", ".hidden.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    return tmp_path
+
+
+def test_composites_and_masks_may_share_a_folder(folder: Path) -> None:
+    for composite, mask in ((folder, folder), (folder, folder / "*_mask.png"), (folder / "?.*", folder)):
+        jobs, batch = find_jobs(str(composite), str(mask), folder / "out", None)
+        assert batch
+        assert [(j.composite.name, j.mask.name) for j in jobs if j.mask] == [("a.png", "a_mask.png"), ("b.JPG", "b_mask.png")]
+        assert [j.output for j in jobs] == [folder / "out" / "a.png", folder / "out" / "b.JPG"]
+
+
+def test_a_file_of_a_magic_name_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "shot[1].png").write_bytes(b"")
+    assert not is_batch(str(tmp_path / "shot[1].png")) and is_batch(str(tmp_path / "shot[2].png"))
+
+
+def test_misunderstandings_are_said(folder: Path) -> None:
+    (folder / "c").mkdir()
+    (folder / "c" / "a.png").write_bytes(b"")
+    (folder / "c" / "a.webp").write_bytes(b"")
+    cases: list[tuple[str, str | None, Path, Path | None, str]] = [
+        ("a.png", "", folder / "o.png", None, "both as files"),
+        ("", "a_mask.png", folder / "out", None, "one file"),
+        ("", None, folder / "out.png", None, "needs a folder"),
+        ("", None, folder, None, "overwritten"),
+        ("*.gif", None, folder / "out", None, "no pictures"),
+        ("c", "c", folder / "out", None, "same files"),
+        ("c", None, folder / "out", folder / "looked", "Two pictures"),
+        ("a.png", "a_mask.png", folder / "o.png", folder / "o.png", "Two pictures"),
+    ]
+    for composite, mask, output, attention, word in cases:
+        with pytest.raises(RaihaError, match=word):
+            find_jobs(str(folder / composite), None if mask is None else str(folder / mask), output, attention)
