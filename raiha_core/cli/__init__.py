@@ -63,5 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         reason = str(error).splitlines()[0] if str(error) else "no message"
-        click.echo(f"raiha: unexpected {type(error).__name__}: {reason} (run `raiha --debug ...` for the traceback and report it)", err=True)
+        click.echo(
+            f"raiha: unexpected {type(error).__name__}: {reason} (run `raiha --debug ...` for the traceback and report it)", err=True
+        )
     return 2

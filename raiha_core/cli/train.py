@@ -40,7 +40,9 @@ def command(
     For several GPUs or machines: accelerate launch -m raiha_core train CONFIG.
     """
     overrides: dict[str, Any] = dict(_setting(s) for s in settings)
-    sources = [{"kind": k, "path": str(p)} for k, p in (("photos", photos), ("triplets", triplets), ("iharmony4", iharmony4)) if p is not None]
+    sources = [
+        {"kind": k, "path": str(p)} for k, p in (("photos", photos), ("triplets", triplets), ("iharmony4", iharmony4)) if p is not None
+    ]
     if sources:
         overrides["sources"] = sources
     overrides |= {k: v for k, v in (("out", out), ("steps", steps), ("start", start)) if v is not None}
