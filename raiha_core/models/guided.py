@@ -24,7 +24,7 @@ _SOFTEN = 0.7
 
 @dataclass(frozen=True)
 class LocalColours(ColorTransform):
-    """Affine colour transforms on a grid over place and brightness, and a small residual; both interpolated linearly.
+    """Affine colour transforms on a grid over place and brightness, interpolated linearly, and a small residual, by cubics.
 
     Attributes:
         matrix: `(12, d, h, w)` float32: d brightness levels from 0 to 1, then rows and columns; entries as in `AffineMap`.
@@ -43,15 +43,15 @@ class LocalColours(ColorTransform):
         levels = self.matrix.shape[1]
         level = (_luminance(rgb)[0, 0] * (levels - 1) + 0.5) / levels * 2 - 1
         maps = _sample(self.matrix, torch.cat([place, level[..., None]], -1)[None])[:, :, 0]
-        return apply_affine(rgb, maps) + _sample(self.residual, place)
+        return apply_affine(rgb, maps) + _sample(self.residual, place, "bicubic")
 
     def to(self, device: torch.device | str) -> LocalColours:
         """See `ColorTransform.to`."""
         return LocalColours(self.matrix.to(device), self.residual.to(device))
 
 
-def _sample(grid: Tensor, place: Tensor) -> Tensor:
-    return F.grid_sample(grid[None], place[None], mode="bilinear", padding_mode="border", align_corners=False)
+def _sample(grid: Tensor, place: Tensor, mode: str = "bilinear") -> Tensor:
+    return F.grid_sample(grid[None], place[None], mode=mode, padding_mode="border", align_corners=False)
 
 
 def _luminance(rgb: Tensor) -> Tensor:

@@ -24,6 +24,10 @@ from .rhnet_prior import DINOV2, ContentPrior
 
 _UNUSED = (".conv_guide.weight", ".conv_guide.bias")
 """Parameters that the published network carries and never uses."""
+_DECODER = {9: (16, 8, True), 10: (16, 8, False), 11: (16, 4, True), 12: (8, 2, False), 13: (4, 1, True)}
+"""Stage -> channels in and out, in units of n, and whether it doubles the resolution."""
+_DYNAMIC = (11, 12, 13)
+"""Stages that end in a dynamic convolution."""
 
 
 class Output(NamedTuple):
@@ -143,7 +147,7 @@ class RHNet(HarmonizationModel):
         Raises:
             RaihaError: the prior's weights are not on this machine.
         """
-        return None if self.prior is None else self.prior(images, self.input_size // CONTENT_STRIDE)
+        return None if self.prior is None else self.prior(images, images.shape[-1] // CONTENT_STRIDE)
 
     def render(self, output: Output, composite: Tensor, mask: Tensor) -> Tensor:
         """The network's picture in [0, 1], blended by the mask over `composite` `(B, 3, S, S)` in [0, 1]."""
@@ -165,14 +169,9 @@ class RHNet(HarmonizationModel):
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
-            side = self.input_size // CONTENT_STRIDE
+            side = composite.shape[-1] // CONTENT_STRIDE
             look = Attention(out.weights[0, queries].float(), queries, (side, side), len(rgb))
         return Prediction(fit_local_colours(rgb[:1], self.render(out, rgb[:1], binary), binary), look)
-
-
-_DECODER = {9: (16, 8, True), 10: (16, 8, False), 11: (16, 4, True), 12: (8, 2, False), 13: (4, 1, True)}
-"""Stage -> channels in and out, in units of n, and whether it doubles the resolution."""
-_DYNAMIC = (11, 12, 13)
 
 
 def _build(state: State, metadata: Mapping[str, str]) -> RHNet:
