@@ -79,7 +79,7 @@ def test_panels_show_the_heat_in_its_place(attention, scene):
     assert not panels[1][:40].any()
     # The foreground itself stays as it was, with an outline around it.
     assert np.allclose(panels[0][50:78, 34:62], 128 / 255, atol=0.01)
-    assert (panels[0][34:38, 30:60] > 0.9).all(-1).any() and (panels[0][26:40, 20:76] < 0.15).all(-1).any()
+    assert (panels[0][28:34, 30:60] > 0.9).all(-1).any() and (panels[0][26:40, 20:76] < 0.15).all(-1).any()
 
 
 def test_the_crop_that_the_model_saw_is_shown(attention, scene):
