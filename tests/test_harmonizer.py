@@ -111,6 +111,21 @@ def test_every_form_gives_the_same(tmp_path, darker, photo, mask):
     assert by_float.shape == (1, 3, 40, 56) and np.abs(by_float[0].permute(1, 2, 0).numpy() * 255 - expected).max() < 0.51
 
 
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), [(".png", "u1"), (".png", "u2"), (".tif", "u1"), (".tif", "u2"), (".tif", "f4"), (".webp", "u1")]
+)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_from_file_to_file_nothing_outside_the_mask_changes(tmp_path, darker, photo, mask, suffix, dtype, channels):
+    image = np.dstack([photo, photo[..., :1]])[..., :channels].astype(dtype) * {"u1": 1, "u2": 251, "f4": np.float32(1 / 255)}[dtype]
+    source = write_image(tmp_path / f"a{suffix}", from_array(image.astype(dtype)))
+    result = darker.harmonize(source, mask).image
+    before, after = read_image(source), read_image(write_image(tmp_path / f"b{suffix}", result))
+    assert after.rgb.dtype == np.dtype(dtype) and after.grey == before.grey
+    assert after.native()[mask == 0].tobytes() == before.native()[mask == 0].tobytes()
+    assert not np.array_equal(after.rgb[mask == 1], before.rgb[mask == 1])
+    assert channels < 4 or np.array_equal(after.alpha, before.alpha)
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "I;16", "F"])
 def test_pil_modes_stay(darker, mask, mode):
     rng = np.random.default_rng(0)

@@ -21,10 +21,10 @@ from PIL import Image, ImageCms
 
 from ..errors import RaihaError
 from . import png, tiff
+from .limits import MAX_PIXELS, too_many_pixels
 from .metadata import ORIENTATION, tiff_exif, upright
 from .picture import Picture, from_array
 
-MAX_PIXELS = 1_000_000_000
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif")
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
 WRITABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
@@ -36,7 +36,7 @@ def _large_pictures() -> Iterator[None]:
     """Photos of 200 megapixels are real; Pillow's limit is for web servers. It is put back, since it is global."""
     with _bomb_lock:
         before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+        Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow warns above this and refuses above twice as many
         try:
             yield
         finally:
@@ -75,6 +75,8 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
                     icc = image.info.get("icc_profile")
     except RaihaError:
         raise
+    except Image.DecompressionBombError:
+        raise too_many_pixels(file) from None
     except MemoryError:
         raise RaihaError(f"{file} is too large for this machine's memory; scale it down first.") from None
     except Exception as error:  # decoders raise whatever they like on hostile or broken input

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RaihaError
+from .limits import MAX_PIXELS, too_many_pixels
 from .metadata import ORIENTATION, add_tiff_exif
 from .picture import Picture
 
@@ -49,6 +50,8 @@ def read(file: Path) -> Page:
         if count > 1:
             raise RaihaError(f"{file} holds {count} frames or pages; extract the one you want and give that.")
         page = pages[0]
+        if page.imagewidth * page.imagelength > MAX_PIXELS:
+            raise too_many_pixels(file)
         turned = page.tags.get(ORIENTATION)
         icc, orientation = page.iccprofile or None, int(turned.value) if turned is not None else 1
         if page.photometric not in (0, 1, 2) or page.bitspersample not in (8, 16, 32, 64):

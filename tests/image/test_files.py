@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from io import BytesIO
 
 import imagecodecs
@@ -237,6 +238,21 @@ def test_pillow_limit_is_lifted_only_while_reading(tmp_path, monkeypatch):
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
+def test_pictures_that_claim_too_many_pixels_are_refused_unread(tmp_path):
+    small = imagecodecs.png_encode(np.zeros((2, 2, 3), np.uint16))
+    header = b"IHDR" + struct.pack(">II", 40_000, 40_000) + small[24:29]
+    (tmp_path / "x.png").write_bytes(small[:12] + header + struct.pack(">I", zlib.crc32(header)) + small[33:])
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((2, 2, 3), np.float32), photometric="rgb")
+    data = bytearray((tmp_path / "x.tif").read_bytes())
+    for tag in (256, 257):
+        at = data.index(struct.pack("<HH", tag, 4) + struct.pack("<I", 1))
+        data[at + 8 : at + 12] = struct.pack("<I", 40_000)
+    (tmp_path / "x.tif").write_bytes(data)
+    for name in ("x.png", "x.tif"):
+        with pytest.raises(RaihaError, match="more than 500 megapixels"):
+            read_image(tmp_path / name)
+
+
 def test_links_are_followed_both_ways(tmp_path, samples):
     real = write_image(tmp_path / "real.png", from_array(samples(4, 4, 3, np.uint8)))
     link = tmp_path / "link.png"
@@ -320,8 +336,6 @@ def test_grey_profiles_stay_with_grey(tmp_path, samples):
 
 
 def test_colour_keys_of_deep_pngs_give_alpha(tmp_path, samples):
-    import zlib
-
     array = samples(5, 5, 3, np.uint16)
     png = imagecodecs.png_encode(array)
     data = b"tRNS" + struct.pack(">3H", *array[0, 0].tolist())
