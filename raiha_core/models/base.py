@@ -82,7 +82,8 @@ def apply_affine(rgb: Tensor, matrix: Tensor) -> Tensor:
     # unbind, not slices: their gradients would each be as large as the matrix.
     by_r, by_g, by_b, shift = matrix.unflatten(1, (3, 4)).unbind(2)
     r, g, b = rgb[:, 0:1], rgb[:, 1:2], rgb[:, 2:3]
-    return by_r * r + by_g * g + by_b * b + shift
+    moved: Tensor = by_r * r + by_g * g + by_b * b + shift
+    return moved
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,9 @@ class RaihaS(HarmonizationModel):
             x_r = self.before(self.enter(torch.cat([deep_r, colours_r, none], 1)), none)
             light = self._light(moments(flat[..., ::4, ::4].flatten(2), torch.ones_like(empty[..., ::4, ::4]).flatten(2)), back, r)
             pooled_r = last_r.mean((2, 3)).reshape(b, r, -1)
-            alike = F.cosine_similarity(pooled_r, _masked_mean(last, F.adaptive_avg_pool2d(mask, last.shape[-2:]))[:, None], dim=2)
+            alike = F.cosine_similarity(
+                pooled_r, _masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1])))[:, None], dim=2
+            )
             logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
             reference_last = (pooled_r * logit.softmax(1)).sum(1)
             for k in range(r):
@@ -189,7 +191,7 @@ class RaihaS(HarmonizationModel):
                 _masked_mean(x, inside),
                 _masked_mean(x, away),
                 _masked_mean(match[:, :TRUNK], inside),
-                _masked_mean(last, F.adaptive_avg_pool2d(mask, last.shape[-2:])),
+                _masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1]))),
                 last.mean((2, 3)),
                 reference_last,
                 describe(pixels, inner),

@@ -13,6 +13,7 @@ Capture differences of generated content (sharpness, noise, JPEG) come on top, s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -66,7 +67,7 @@ class Looks:
 def edit_tables(n: int, looks: Looks, generator: torch.Generator, amount: float, device: torch.device) -> Tensor:
     """`n` random edits as tables `(n, 3, T, T, T)`: photographic, film look, affine cast or measured change of light."""
     x = tables.identity(n, device)
-    makers = {
+    makers: dict[float, Callable[[Tensor], Tensor]] = {
         0.55: lambda y: edits.photographic(y, generator, amount),
         0.25 * bool(len(looks.luts)): lambda y: edits.film_look(y, looks.luts, generator, amount),
         0.1: lambda y: edits.colour_matrix(y, generator, amount),

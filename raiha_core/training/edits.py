@@ -80,7 +80,7 @@ def tone_curve(x: Tensor, draw: Draw, amount: float, per_channel: float = 0.25) 
     black, white = draw.uniform(-0.03, 0.16 * amount) * draw.chance(0.5), draw.uniform(-0.03, 0.2 * amount) * draw.chance(0.4)
     y = black + y * (1 - black - white)
     own = draw.chance(per_channel)
-    out = []
+    out: list[Tensor] = []
     for _ in range(3):
         bumps = y + draw.normal(0.02 * amount, 6) + own * draw.normal(0.04 * amount, 6)
         out.append(_piecewise(x[:, len(out) : len(out) + 1], bumps.sort(1).values))

@@ -18,7 +18,10 @@ from .sources import Triplets
 class Objective(Protocol):
     """One architecture's side of training."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+        ...
 
     def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
         """Scalar loss of a batch; `model` is the prepared (perhaps distributed) twin of `self.model`."""
@@ -45,7 +48,8 @@ class RaihaSObjective:
         composite, mask, real = (x[..., ::2, ::2] for x in (batch.composite, batch.mask, batch.real))
         result = self.model.render(out, composite, mask)
         bend = (out.matrix - out.overall).square().mean()
-        return harmonisation_loss(result, real, mask) + 0.02 * bend
+        loss: Tensor = harmonisation_loss(result, real, mask) + 0.02 * bend
+        return loss
 
     def save(self, model: nn.Module, path: Path, step: int) -> None:
         """See `Objective.save`."""

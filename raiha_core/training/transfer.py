@@ -52,7 +52,8 @@ def reinhard(source: Tensor, ws: Tensor, target: Tensor, wt: Tensor, space: str 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return vectors * values.clamp_min(1e-6).pow(exponent)[:, None, :] @ vectors.mT
+    power: Tensor = vectors * values.clamp_min(1e-6).pow(exponent)[:, None, :] @ vectors.mT
+    return power
 
 
 def monge_kantorovich(source: Tensor, ws: Tensor, target: Tensor, wt: Tensor) -> Tensor:
@@ -62,7 +63,8 @@ def monge_kantorovich(source: Tensor, ws: Tensor, target: Tensor, wt: Tensor) ->
     cs, ct = cs + ridge, ct + ridge
     root, inverse = _power(cs, 0.5), _power(cs, -0.5)
     t = inverse @ _power(root @ ct @ root, 0.5) @ inverse
-    return t @ (source - ms[:, :, None]) + mt[:, :, None]
+    moved: Tensor = t @ (source - ms[:, :, None]) + mt[:, :, None]
+    return moved
 
 
 def covariance_rotation(source: Tensor, ws: Tensor, target: Tensor, wt: Tensor) -> Tensor:
@@ -73,7 +75,8 @@ def covariance_rotation(source: Tensor, ws: Tensor, target: Tensor, wt: Tensor) 
     # Axes are matched by rank; their signs so that the map turns colours as little as possible.
     sign = torch.sign((us * ut).sum(1)).where((us * ut).sum(1) != 0, torch.ones_like(vs))
     t = (ut * (sign * (vt / vs).clamp(0.04, 9).sqrt())[:, None, :]) @ us.mT
-    return t @ (source - ms[:, :, None]) + mt[:, :, None]
+    moved: Tensor = t @ (source - ms[:, :, None]) + mt[:, :, None]
+    return moved
 
 
 def histogram_match(source: Tensor, ws: Tensor, target: Tensor, wt: Tensor, bins: int = 64) -> Tensor:

@@ -94,7 +94,7 @@ class TripletSource:
         return RawBatch(
             real=real,
             mask=mask,
-            box=torch.from_numpy(crop_boxes(box / self.size, rng)),
+            box=torch.from_numpy(crop_boxes(box / np.float32(self.size), rng)),
             donor=real,
             donor_mask=mask,
             partner=real,

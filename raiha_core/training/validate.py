@@ -40,7 +40,8 @@ class Validation:
         was_training = model.training
         model.eval()
         device = next(model.parameters()).device
-        errors, untouched = [], []
+        errors: list[Tensor] = []
+        untouched: list[Tensor] = []
         for i in range(0, len(self.composite), self.batch):
             composite, mask, real = (x[i : i + self.batch].to(device) for x in (self.composite, self.mask, self.real))
             for source, into in ((composite, errors), (real, untouched)):
