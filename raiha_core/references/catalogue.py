@@ -7,6 +7,7 @@ state before or after it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RaihaError
 from .manifest import damaged
 from .regions import Box
 from .stores.base import VectorRows
@@ -262,7 +264,7 @@ class Catalogue:
             for known in self.roots():
                 if known.path == str(path):
                     root = known.id
-        with self._lock:
+        with self._transaction():
             if root is None:
                 return int(self._db.execute("INSERT INTO roots (path, relative) VALUES (?, ?)", (str(path), relative)).lastrowid or 0)
             self._db.execute("UPDATE roots SET path = ?, relative = ? WHERE id = ?", (str(path), relative, root))
@@ -270,15 +272,9 @@ class Catalogue:
 
     def put(self, entries: Sequence[Entry], boxes: Sequence[Box]) -> None:
         """Store what became of some files, in one transaction."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                for entry in entries:
-                    self._put(entry, boxes)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+        with self._transaction():
+            for entry in entries:
+                self._put(entry, boxes)
 
     def _put(self, entry: Entry, boxes: Sequence[Box]) -> None:
         image = None
@@ -326,18 +322,29 @@ class Catalogue:
 
     def _write(self, statements: list[tuple[str, list[Any] | None]]) -> None:
         """Run statements in one transaction; with a list of parameters, once for each."""
+        with self._transaction():
+            for sql, parameters in statements:
+                if parameters is None:
+                    self._db.execute(sql)
+                else:
+                    self._db.executemany(sql, parameters)
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                for sql, parameters in statements:
-                    if parameters is None:
-                        self._db.execute(sql)
-                    else:
-                        self._db.executemany(sql, parameters)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as error:
+                raise RaihaError(f"cannot write the index at {self.directory} ({error}): check free space and permissions") from error
+            except sqlite3.DatabaseError as error:
+                raise damaged(self.directory, f"{NAME}: {error}") from error
 
 
 def _relative(path: Path, start: Path) -> str:

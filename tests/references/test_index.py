@@ -312,3 +312,16 @@ def test_a_build_mends_lost_vectors(tmp_path, gallery, encoder, query):
     shutil.rmtree(next((tmp_path / "i").glob("vectors-*")))
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
         assert len(index.retrieve(*query)) == 4
+
+
+def test_a_failed_write_changes_nothing(tmp_path, gallery, encoder, draw_picture, save_picture):
+    with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
+        save_picture(gallery / "new.png", draw_picture("cross", 1235))
+        limit = "CREATE TRIGGER full BEFORE INSERT ON images BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+        index._catalogue._db.execute(limit)
+        with pytest.raises(RaihaError):
+            index.update()
+        index._catalogue._db.execute("DROP TRIGGER full")
+        assert len(index) == 24
+        index.update()
+        assert len(index) == 25
