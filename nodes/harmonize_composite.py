@@ -10,7 +10,6 @@ from torch import Tensor
 from ..raiha_core import video
 from ..raiha_core.harmonizer import Harmonizer, PlacedTransform
 from ..raiha_core.image import Box
-from ..raiha_core.inputs import like
 from . import folders
 from .comfy import RaihaAttention, RaihaReferences, Steps, io, model_management, schema
 from .models import managed
@@ -28,7 +27,7 @@ class HarmonizeComposite(io.ComfyNode):
         return schema(
             node_id="RaihaHarmonizeComposite",
             display_name="Harmonize Composite",
-            description="Gives a pasted or generated object the colour and tone of the scene it stands in. Only pixels under the mask change.",
+            description="Gives a pasted or generated object the colour and tone of its scene. Only pixels under the mask change.",
             search_aliases=["raiha", "image harmonization", "color match", "relight", "blend composite", "match lighting", "paste"],
             inputs=[
                 io.Image.Input("image", tooltip="The composite: a picture with something pasted or painted in, or the frames of a clip."),
@@ -54,7 +53,7 @@ class HarmonizeComposite(io.ComfyNode):
                     min=0.5,
                     max=100.0,
                     step=0.5,
-                    tooltip="Only for 'video: smoothed over time': over about how many frames to each side the change of colour is averaged.",
+                    tooltip="Only for 'video: smoothed over time': over how many frames to each side the change is averaged.",
                 ),
                 RaihaReferences.Input(
                     "references", optional=True, tooltip="Photos from Retrieve References that show such things in such light."
@@ -120,6 +119,7 @@ def apply(harmonizer: Harmonizer, batch: Frames, placed: dict[int, PlacedTransfo
             continue
         mask = batch.mask(i)
         result = harmonizer.apply(batch.picture(i), mask, placed[i], strength)
-        out[i] = like(result, frame.permute(2, 0, 1), mask).permute(1, 2, 0)
+        changed = torch.from_numpy(result.native()).to(out)
+        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame.to(out.device))
         steps.step()
     return out

@@ -1,0 +1,96 @@
+"""The pack as a whole: what ComfyUI sees, and that its parts agree with each other."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INFO = json.loads((ROOT / "tests/web/object_info.json").read_text())
+OURS = {name: spec for name, spec in INFO.items() if name.startswith("Raiha")}
+WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
+
+
+def test_four_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
+    schemas = {node.define_schema().node_id: node.define_schema() for node in pack.nodes.values()}
+    assert set(schemas) == set(OURS), "tests/web/object_info.json lists what a real ComfyUI served"
+    for name, schema in schemas.items():
+        assert schema.category == "Raiha" and schema.display_name and schema.description and schema.search_aliases
+        served = {**OURS[name]["input"]["required"], **OURS[name]["input"].get("optional", {})}
+        assert [i.id for i in schema.inputs] == list(served)
+        assert all(i.tooltip for i in schema.inputs) and all(o.tooltip for o in schema.outputs)
+        assert {i.id: i.tooltip for i in schema.inputs} == {i: served[i][1]["tooltip"] for i in served}
+
+
+def test_fields_unknown_to_an_old_comfyui_are_left_out(pack: SimpleNamespace) -> None:
+    assert pack.module("nodes.comfy").schema(node_id="x", field_of_the_future=1).node_id == "x"
+
+
+def test_the_entry_point_imports_nothing_by_itself() -> None:
+    code = f"import sys; sys.path.insert(0, {str(ROOT.parent)!r}); import {ROOT.name} as p; print('torch' in sys.modules, p.WEB_DIRECTORY)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.strip() == "False ./web" and not done.stderr
+
+
+def test_importing_the_nodes_loads_no_optional_library(pack: SimpleNamespace) -> None:
+    source = "".join(p.read_text() for p in (ROOT / "nodes").glob("*.py"))
+    assert not re.search(r"^\s*(import|from) (faiss|cv2|skimage|open_clip|timm|nodes|raiha_core)\b", source, re.MULTILINE)
+
+
+def _keys(value: Any, prefix: str = "") -> set[str]:
+    if not isinstance(value, dict):
+        return {prefix}
+    return set().union(*(_keys(v, f"{prefix}/{k}") for k, v in value.items()))
+
+
+@pytest.mark.parametrize("language", sorted(p.name for p in (ROOT / "locales").iterdir()))
+def test_locales_are_complete(language: str) -> None:
+    own = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text())
+    for name, spec in OURS.items():
+        inputs = {**spec["input"]["required"], **spec["input"].get("optional", {})}
+        assert set(own[name]["inputs"]) == set(inputs) and len(own[name]["outputs"]) == len(spec["output"])
+        assert own[name]["display_name"] and own[name]["description"]
+    assert _keys(own) == _keys(json.loads((ROOT / "locales/en/nodeDefs.json").read_text()))
+
+
+def test_english_locale_says_what_the_nodes_say() -> None:
+    own = json.loads((ROOT / "locales/en/nodeDefs.json").read_text())
+    for name, spec in OURS.items():
+        assert (own[name]["display_name"], own[name]["description"]) == (spec["display_name"], spec["description"])
+        for key, (_, options) in {**spec["input"]["required"], **spec["input"].get("optional", {})}.items():
+            assert own[name]["inputs"][key]["tooltip"] == options["tooltip"]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_help_pages_have_pictures_that_exist(name: str) -> None:
+    page = ROOT / "web/docs" / name / "en.md"
+    text = page.read_text()
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert pictures and all((page.parent / p).is_file() for p in pictures)
+    inputs = {**OURS[name]["input"]["required"], **OURS[name]["input"].get("optional", {})}
+    assert all(f"**{i}**" in text for i in inputs), "every input is explained"
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda p: p.stem)
+def test_example_workflows_are_whole(file: Path) -> None:
+    graph = json.loads(file.read_text())
+    assert any(file.with_suffix(s).is_file() for s in (".jpg", ".png")), "a thumbnail of the same name"
+    nodes = {n["id"]: n for n in graph["nodes"]}
+    for _, source, slot, target, place, kind in graph["links"]:
+        assert nodes[source]["outputs"][slot]["type"] == kind == nodes[target]["inputs"][place]["type"]
+    for node in nodes.values():
+        for value in node.get("widgets_values", []):
+            if isinstance(value, str) and value.startswith("raiha_example_"):
+                assert (ROOT / "example_workflows/media" / value).is_file()
+        if node["type"] in OURS:
+            spec = OURS[node["type"]]["input"]
+            kinds = [t for t, _ in {**spec["required"], **spec.get("optional", {})}.values()]
+            widgets = [k for k in kinds if k in ("INT", "FLOAT", "COMBO", "BOOLEAN", "STRING", "RAIHA_PICKS")]
+            assert len(node["widgets_values"]) == len(widgets)
