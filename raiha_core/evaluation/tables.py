@@ -31,17 +31,19 @@ def _number(value: float, metric: str) -> str:
 def group_table(reports: Sequence[Report], group: str | None = None) -> str:
     """Means of one group, or of all pictures: a row per method, Markdown."""
     shown = [m for m in TITLES if any(m in r.metrics for report in reports for r in report.rows)]
-    headers = ["method", *(TITLES[m] for m in shown), "median fMSE", "made worse", "failed", "s"]
+    # On untouched photos whatever changes a pixel makes it worse.
+    untouched = all(report.untouched for report in reports)
+    headers = ["method", *(TITLES[m] for m in shown), "median fMSE", *([] if untouched else ["made worse"]), "failed", "s"]
     rows = []
     for report in reports:
         s = report.summary(group)
         if s is None:
             count = sum(group in (None, row.group) for row in report.rows)
-            rows.append([report.method, *[_FAILED] * (len(shown) + 2), str(count), _FAILED])
+            rows.append([report.method, *[_FAILED] * (len(headers) - 3), str(count), _FAILED])
             continue
         means = [_number(s["mean"][m], m) for m in shown]
-        median, worse = _number(s["median"]["fmse"], "fmse"), f"{s['worse']:.0%}"
-        rows.append([report.method, *means, median, worse, str(s["failed"]), f"{s['seconds']:.3f}"])
+        worse = [] if untouched else [f"{s['worse']:.0%}"]
+        rows.append([report.method, *means, _number(s["median"]["fmse"], "fmse"), *worse, str(s["failed"]), f"{s['seconds']:.3f}"])
     return _grid(rows, headers)
 
 
