@@ -46,8 +46,13 @@ class Steps(Dataset[Any]):
 
 def make_batch(config: TrainConfig, raw: RawBatch, looks: Looks, step: int, rank: int) -> Triplets:
     """Augment the raw batch of one step, on the device that it lies on."""
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence((config.seed, step, rank, 1)).generate_state(1)[0]))
+    generator = torch.Generator().manual_seed(seed_of(config, step, rank))
     return assemble(raw, size_at(config, step), looks, config.recipe, config.references, generator)
+
+
+def seed_of(config: TrainConfig, step: int, rank: int) -> int:
+    """The seed of everything random of one step in one process."""
+    return int(np.random.SeedSequence((config.seed, step, rank, 1)).generate_state(1)[0])
 
 
 def size_at(config: TrainConfig, step: int) -> int:
@@ -83,10 +88,10 @@ class Trainer:
         self.out = Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(mixed_precision=config.precision)
-        set_seed(config.seed)
         if self.accelerator.device.type == "cpu":
             torch.set_num_threads(config.threads)
         self.mixture = open_mixture(config, self.out, main=self.accelerator.is_main_process, wait=self.accelerator.wait_for_everyone)
+        set_seed(config.seed)  # here, since opening the sources may draw from the generators
         self.objective: Objective = objective_for(config)
         model = self.objective.model
         optimiser = torch.optim.AdamW(parameter_groups(model, config), config.learning_rate)
@@ -153,6 +158,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(self.config, self.step) * group["factor"]
         self.model.train()
+        # Dropout too: a resumed run must not depend on what the generator did before.
+        torch.manual_seed(seed_of(self.config, self.step, self.accelerator.process_index))
         with self.accelerator.autocast():
             loss = self.objective.loss(self.model, batch)
         self.optimiser.zero_grad(set_to_none=True)

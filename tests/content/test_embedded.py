@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from skimage import data
+
+from raiha_core.content.embedded import WEIGHTS, EmbeddedEncoder
+from raiha_core.errors import RaihaError
+
+
+@pytest.fixture(scope="module")
+def encoder() -> EmbeddedEncoder:
+    return EmbeddedEncoder.load()
+
+
+def photo(name: str) -> torch.Tensor:
+    return torch.from_numpy(getattr(data, name)().copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def test_shapes_and_size(encoder: EmbeddedEncoder) -> None:
+    features = encoder.encode(torch.rand(2, 3, 50, 90))
+    assert features.vector.shape == (2, encoder.dim) and features.dense.shape == (2, encoder.dim, 12, 12)
+    torch.testing.assert_close(features.vector.norm(dim=1), torch.ones(2))
+    assert WEIGHTS.stat().st_size <= 12_000_000 and len(encoder.weights_hash) == 16
+
+
+def test_content_not_light_decides(encoder: EmbeddedEncoder) -> None:
+    """A photo under other light stays nearer to itself than to any other photo."""
+    photos = torch.cat([torch.nn.functional.interpolate(photo(n), size=(192, 192)) for n in ("astronaut", "chelsea", "coffee", "rocket")])
+    relit = (photos**1.4 * torch.tensor([0.6, 0.8, 1.0])[None, :, None, None]).clamp(0, 1)
+    alike = encoder.encode(photos).vector @ encoder.encode(relit).vector.T
+    assert (alike.argmax(1) == torch.arange(4)).all()
+    assert float(alike.diagonal().min()) > 0.6
+
+
+def test_a_broken_file_is_one_sentence(tmp_path: Path) -> None:
+    broken = tmp_path / "e.safetensors"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(RaihaError, match="cannot be loaded"):
+        EmbeddedEncoder.load(broken)
+    with pytest.raises(RaihaError, match="cannot be loaded"):
+        EmbeddedEncoder.load(tmp_path / "missing.safetensors")

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raiha_core.models import AffineMap, RaihaS, apply_affine, load_model
+
+IDENTITY = torch.tensor([1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def model() -> RaihaS:
+    torch.manual_seed(0)
+    return RaihaS(64).eval()
+
+
+@pytest.fixture
+def inputs() -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(1)
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[:, :, 20:40, 12:44] = 1
+    return torch.rand(2, 3, 64, 64, generator=g), mask
+
+
+def test_untrained_it_starts_near_the_identity(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = inputs
+    out = model(composite, mask)
+    result = model.render(out, composite, mask)
+    assert out.matrix.shape == (2, 12, 8, 8) and (result - composite).abs().mean() < 0.05
+    assert torch.equal(result * (1 - mask), composite * (1 - mask))
+
+
+def test_attention_looks_at_background_and_references_only(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = inputs
+    refs = [torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)]
+    found = model.predict(composite[:1], mask[:1], refs, attention=True).attention
+    assert found is not None and found.panels == 3 and found.grid == (8, 8)
+    torch.testing.assert_close(found.weights.sum(1), torch.ones(len(found.queries)))
+    summed = found.summed()
+    assert summed.shape == (3, 8, 8) and float(summed[0].flatten()[found.queries].abs().max()) == 0
+    assert float(summed[1:].sum()) > 0
+
+
+def test_the_order_of_references_does_not_matter(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = inputs
+    refs = torch.rand(2, 3, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    a, b = model(composite, mask, refs).matrix, model(composite, mask, refs.flip(1)).matrix
+    torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_a_picture_does_not_depend_on_its_batch(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = inputs
+    torch.testing.assert_close(model(composite, mask).matrix[:1], model(composite[:1], mask[:1]).matrix, atol=1e-5, rtol=1e-4)
+
+
+def test_every_parameter_learns(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    torch.manual_seed(0)
+    model = RaihaS(64).train()
+    for last in (model.overall, model.local[-1]):
+        torch.nn.init.normal_(last.weight, 0, 0.05)  # type: ignore[arg-type]
+    composite, mask = inputs
+    out = model(composite, mask, torch.rand(2, 2, 3, 64, 64))
+    (model.render(out, composite, mask) - 0.3).square().mean().backward()
+    silent = [n for n, p in model.named_parameters() if p.grad is None or float(p.grad.abs().max()) == 0]
+    assert not silent
+
+
+def test_within_its_budget() -> None:
+    assert sum(p.numel() for p in RaihaS().parameters()) <= 3_000_000
+
+
+def test_the_shipped_weights_load_and_are_small() -> None:
+    from raiha_core.models.registry import WEIGHTS
+
+    model = load_model("raiha-s")
+    assert isinstance(model, RaihaS)
+    assert (WEIGHTS / "raiha-s.safetensors").stat().st_size <= 12_000_000
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.integers(1, 9), columns=st.integers(1, 9), height=st.integers(1, 30), width=st.integers(1, 30))
+def test_affine_map_interpolates_like_grid_sample(rows: int, columns: int, height: int, width: int) -> None:
+    g = torch.Generator().manual_seed(rows * 100 + columns)
+    matrix = torch.rand(12, rows, columns, generator=g)
+    rgb = torch.rand(1, 3, height, width, generator=g)
+    x, y = (torch.arange(width) + 0.5) / width, (torch.arange(height) + 0.5) / height
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)[None] * 2 - 1
+    sampled = torch.nn.functional.grid_sample(matrix[None], grid, padding_mode="border", align_corners=False)
+    torch.testing.assert_close(AffineMap(matrix)(rgb, x, y), apply_affine(rgb, sampled), atol=1e-5, rtol=1e-4)
+
+
+def test_the_identity_leaves_colours_alone() -> None:
+    rgb = torch.rand(1, 3, 5, 7)
+    x, y = torch.linspace(-1, 2, 7), torch.linspace(-1, 2, 5)
+    torch.testing.assert_close(AffineMap(IDENTITY[:, None, None].expand(12, 3, 4))(rgb, x, y), rgb)
+
+
+def test_a_checkpoint_round_trip(model: RaihaS, tmp_path: Path, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    from raiha_core.models import save_model
+
+    save_model(model, tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    assert again.input_size == 64
+    torch.testing.assert_close(again(*inputs).matrix, model(*inputs).matrix)  # type: ignore[operator]

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from raiha_core.training import edits, tables
+from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tables, jpeg
+from raiha_core.training.losses import foreground_mse, harmonisation_loss
+from raiha_core.training.masks import blobs, boxes, roughen, vary
+from raiha_core.training.pack import build_pack
+from raiha_core.training.sources import PhotoSource, ReferenceMix, assemble, crop, crop_boxes, positive_boxes
+
+B, S = 6, 64
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def looks() -> Looks:
+    axis = torch.linspace(0, 1, 5)
+    lut = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
+    return Looks((lut**1.5)[None], torch.rand(4, 24, 3, generator=generator()) * 0.8 + 0.1)
+
+
+@pytest.fixture
+def parts() -> dict[str, torch.Tensor]:
+    g = generator(1)
+    mask = torch.zeros(B, 1, S, S)
+    mask[:, :, 16:48, 16:48] = 1
+    pictures = {k: torch.nn.functional.interpolate(torch.rand(B, 3, 8, 8, generator=g), size=S, mode="bilinear") for k in ("real", "donor", "partner")}
+    return {**pictures, "mask": mask, "donor_mask": mask}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_changes_the_foreground_only(kind: str, parts: dict[str, torch.Tensor], looks: Looks) -> None:
+    recipe = Recipe(shares={kind: 1.0}, regrade=0.0, capture=0.0)
+    has = torch.full((B,), kind == "pair")
+    composite, real = compose(parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], has, looks, recipe, generator())
+    outside = parts["mask"].expand(-1, 3, -1, -1) == 0
+    assert float((composite - real).abs()[outside].max()) <= 0.5 / 255 + 1e-6
+    changed = foreground_mse(composite, real, parts["mask"]) * 255**2
+    assert composite.min() >= 0 and composite.max() <= 1
+    if kind == "none":
+        assert changed.max() < 1
+    else:
+        assert changed.median() > 5 and changed.max() <= recipe.most * 1.01
+
+
+def test_same_seed_same_batch_other_seed_other_batch(parts: dict[str, torch.Tensor], looks: Looks) -> None:
+    none = torch.zeros(B, dtype=torch.bool)
+
+    def make(seed: int) -> torch.Tensor:
+        return compose(
+            parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], none, looks, Recipe(), generator(seed)
+        )[0]
+
+    assert torch.equal(make(5), make(5)) and not torch.equal(make(5), make(6))
+
+
+def test_tables_look_up_exactly_on_the_grid_and_linearly_between() -> None:
+    identity = tables.as_table(tables.identity(2, torch.device("cpu")))
+    x = torch.rand(2, 3, 9, 11, generator=generator())
+    torch.testing.assert_close(tables.apply_table(x, identity), x, atol=1e-5, rtol=0)
+    red_only = identity.clone()
+    red_only[:, 1:] = 0
+    torch.testing.assert_close(tables.apply_table(x, red_only), x * torch.tensor([1.0, 0, 0])[None, :, None, None], atol=1e-5, rtol=0)
+
+
+def test_edits_stay_finite_and_differ_between_pictures(looks: Looks) -> None:
+    made = edit_tables(64, looks, generator(), 1.0, torch.device("cpu"))
+    assert made.isfinite().all() and made.min() >= 0 and made.max() <= 1
+    assert made.flatten(1).std(0).mean() > 0.02
+
+
+def test_planckian_gain_is_warm_when_warm() -> None:
+    warm, cool = (edits.planckian_gain(torch.full((1, 1, 1, 1), m), torch.zeros(1, 1, 1, 1))[0, :, 0, 0] for m in (300.0, 100.0))
+    assert warm[0] > 1.2 > 1 > warm[2] and cool[2] > 1.2 > 1 > cool[0]
+
+
+def test_jpeg_of_a_fine_step_changes_little_and_of_a_coarse_one_more() -> None:
+    x = torch.rand(2, 3, 16, 16, generator=generator())
+    fine, coarse = (float((jpeg(x, torch.full((2, 1, 1, 1), q)) - x).abs().mean()) for q in (0.01, 12.0))
+    assert fine < 1e-3 < coarse
+
+
+def test_masks_stay_masks(parts: dict[str, torch.Tensor]) -> None:
+    for make in (roughen, vary, boxes, blobs):
+        m = make(parts["mask"], generator(2))
+        assert m.shape == parts["mask"].shape and m.min() >= 0 and m.max() <= 1 and m.isfinite().all()
+    share = blobs(torch.zeros(20, 1, S, S), generator(3)).mean((1, 2, 3))
+    assert (share > 0.02).all() and (share < 0.6).all()
+
+
+def test_crops_hold_their_objects() -> None:
+    rng = np.random.default_rng(0)
+    low = rng.random((500, 2)) * 0.6
+    objects = np.concatenate([low, low + 0.05 + rng.random((500, 2)) * 0.35], 1).astype(np.float32)
+    box = crop_boxes(objects, rng)
+    assert (box >= -1e-6).all() and (box <= 1 + 1e-6).all()
+    assert (box[:, :2] <= objects[:, :2] + 1e-5).all() and (box[:, 2:] >= objects[:, 2:] - 1e-5).all()
+
+
+def test_crop_of_everything_is_resizing_and_swapped_sides_mirror() -> None:
+    x = torch.rand(1, 3, 32, 32, generator=generator())
+    whole = torch.tensor([[0.0, 0, 1, 1]])
+    torch.testing.assert_close(crop(x, whole, 32), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(crop(x, whole[:, [2, 1, 0, 3]], 32), x.flip(3), atol=1e-5, rtol=0)
+
+
+def test_positive_crops_hold_more_than_half_of_the_mask(parts: dict[str, torch.Tensor]) -> None:
+    held = []
+    for seed in range(20):
+        box = (positive_boxes(parts["mask"], generator(seed)) * S).long()
+        for b, m in zip(box, parts["mask"], strict=True):
+            held.append(float(m[:, b[1] : b[3], b[0] : b[2]].sum() / m.sum()))
+    assert np.mean(np.array(held) > 0.5) > 0.95 and min(held) > 0
+
+
+def test_a_pack_is_built_once_and_drawn_from(photo_folder: Path, tmp_path: Path, looks: Looks) -> None:
+    pack = build_pack(photo_folder, tmp_path / "pack", 64, progress=False)
+    assert pack.photos.shape == (12, 64, 64, 3) and pack.masks.shape == (12, 64, 64) and len(pack.pairs) == 4
+    stamp = (tmp_path / "pack" / "photos.npy").stat().st_mtime_ns
+    build_pack(photo_folder, tmp_path / "pack", 64, progress=False)
+    assert (tmp_path / "pack" / "photos.npy").stat().st_mtime_ns == stamp
+    source = PhotoSource(pack, pair_share=0.5)
+    raw = source.draw(8, np.random.default_rng(0))
+    assert raw.has_partner.any() and not raw.has_partner.all()
+    batch = assemble(raw, 64, looks, Recipe(), ReferenceMix(count=(0, 0, 1.0)), generator())
+    assert batch.references is not None and batch.references.shape == (8, 2, 3, 64, 64)
+    assert batch.composite.shape == batch.real.shape == (8, 3, 64, 64)
+
+
+def test_losses_are_what_they_say() -> None:
+    real = torch.zeros(1, 3, 20, 20)
+    mask = torch.zeros(1, 1, 20, 20)
+    mask[..., :10, :] = 1
+    result = real + 0.1 * mask
+    torch.testing.assert_close(foreground_mse(result, real, mask), torch.tensor([0.01]))
+    tiny = torch.zeros_like(mask)
+    tiny[..., :5, :5] = 1
+    torch.testing.assert_close(foreground_mse(real + 0.1 * tiny, real, tiny), torch.tensor([0.01 * 25 / 100]))
+    assert harmonisation_loss(result, real, mask) > harmonisation_loss(real, real, mask)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from raiha_core.cli import main
+from raiha_core.errors import RaihaError
+from raiha_core.training.config import config_from, read_config
+from raiha_core.training.loop import Trainer, rate_at, size_at
+
+pytest.importorskip("accelerate")
+
+
+def settings(photo_folder: Path, triplet_folder: Path, out: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "out": str(out),
+        "sources": [{"kind": "photos", "path": str(photo_folder), "weight": 2}, {"kind": "triplets", "path": str(triplet_folder)}],
+        "sizes": [[0.0, 64]],
+        "model": {"input_size": 64},
+        "batch": 4,
+        "steps": 4,
+        "warmup": 2,
+        "workers": 0,
+        "checkpoint_every": 2,
+        "validation": str(triplet_folder),
+        "validate_every": 4,
+        **more,
+    }
+
+
+def test_a_killed_run_resumes_on_the_same_curve(photo_folder: Path, triplet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Trainer(config_from(settings(photo_folder, triplet_folder, tmp_path / "whole"))).run()
+    cut = config_from(settings(photo_folder, triplet_folder, tmp_path / "cut"))
+    step = Trainer._train_step
+    count = 0
+
+    def killed(self: Trainer, batch: Any) -> float:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    monkeypatch.setattr(Trainer, "_train_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(cut).run()
+    monkeypatch.undo()
+    resumed = Trainer(cut)
+    weights = resumed.run()
+    a, b = load_file(whole), load_file(weights)
+    assert set(a) == set(b)
+    for key in a:
+        torch.testing.assert_close(a[key], b[key], atol=1e-6, rtol=1e-5, msg=key)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    report = next(r["validation"] for r in rows if "validation" in r)
+    assert {"mean", "median", "untouched", "dark", "other"} <= set(report)
+
+
+def test_the_command_trains_and_draws_curves(photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sets = ["batch=2", "workers=0", "sizes=[[0,64]]", 'model={"input_size":64}']
+    arguments = ["train", "--photos", str(photo_folder), "--out", str(tmp_path / "run"), "--steps", "1", "--json"]
+    assert main(arguments + [x for s in sets for x in ("--set", s)]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert Path(result["curves"]).is_file()
+    from raiha_core.models import RaihaS, load_model
+
+    assert isinstance(load_model(result["weights"]), RaihaS)
+
+
+def test_schedules() -> None:
+    config = config_from({"out": "o", "sources": [], "steps": 100, "warmup": 10, "sizes": [[0, 128], [0.5, 160]], "learning_rate": 1.0})
+    assert size_at(config, 0) == 128 and size_at(config, 50) == 160
+    assert rate_at(config, 0) == pytest.approx(0.1, rel=0.01) and rate_at(config, 99) < 0.01
+    assert rate_at(config, 30) > rate_at(config, 60)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("out: x\nsources: []\nlerning_rate: 1", "lerning_rate"),
+        ("sources: []", "out"),
+        ("out: [", "YAML"),
+        ("just words", "mapping"),
+    ],
+)
+def test_a_bad_config_is_one_sentence(text: str, word: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(RaihaError, match=word):
+        read_config(path)
+
+
+def test_what_cannot_be_trained_on_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    for arguments, word in (
+        (["--photos", str(tmp_path / "empty")], "No photo"),
+        (["--photos", str(tmp_path / "none")], "does not exist"),
+        (["--triplets", str(tmp_path / "empty")], "no triplets"),
+        (["--iharmony4", str(tmp_path / "empty")], "iHarmony4"),
+        ([], "nothing to train on"),
+    ):
+        assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
+        assert word in capsys.readouterr().err
+
+
+def test_the_repositorys_recipe_is_readable() -> None:
+    config = read_config(Path(__file__).resolve().parents[2] / "configs" / "raiha-s.yaml")
+    assert config.architecture == "raiha-s" and config.sources[0].kind == "photos"
