@@ -20,9 +20,9 @@ from . import maintenance
 from . import manifest as manifests
 from .builder import Progress
 from .catalogue import ID_LENGTH, Catalogue
-from .checks import check_numbers, load_by_name, open_store, places, require_encoder, row_of_path, wrong_encoder
+from .checks import check_numbers, load_by_name, open_store, require_encoder, wrong_encoder
+from .lookup import Lookup
 from .manifest import EncoderInfo, Manifest
-from .photos import UnreadableImage, file_hash
 from .query import make_query
 from .ranking import Ranked, Wishes, choose, rank
 from .reference import THUMBNAIL_SIDE, Reference, References, load_picture
@@ -194,9 +194,13 @@ class ReferenceIndex:
         return manifests.fingerprint(self.directory)
 
     @property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._catalogue, self._moved)
+
+    @property
     def galleries(self) -> list[Path]:
         """The gallery folders, where they lie now if they could be found."""
-        return list(self._places().values())
+        return list(self._lookup.places().values())
 
     def info(self) -> Mapping[str, Any]:
         """What the index holds, as JSON-serialisable values."""
@@ -215,7 +219,7 @@ class ReferenceIndex:
 
     def failures(self) -> list[tuple[Path, str]]:
         """Files that could not be read, and why."""
-        places = self._places()
+        places = self._lookup.places()
         return [(places[row.root] / row.path, row.error or "") for row in self._catalogue.failures()]
 
     def path_of(self, public_id: str) -> Path:
@@ -227,7 +231,7 @@ class ReferenceIndex:
         row = self._catalogue.image_by_id(public_id)
         if row is None:
             raise RaihaError(f"no photo with the id {public_id!r} in the index {self.directory}")
-        path = self._existing(row)
+        path = self._lookup.existing(row)
         if path is None:
             raise RaihaError(f"the file of the photo {public_id} has vanished: run `raiha index build` again to update the index")
         return path
@@ -296,9 +300,9 @@ class ReferenceIndex:
         if total == 0:
             raise RaihaError(f"the index at {self.directory} holds no photos: add some with `raiha index add {self.directory} GALLERY`")
         query = make_query(composite, mask, self.encoder)
-        notices: list[str] = []
-        pins = self._rows(pinned, notices)
-        out = set(self._rows(excluded, None)) | ({*self._rows([query_path], None)} if query_path is not None else set())
+        pins, unknown = self._lookup.rows(pinned)
+        notices = [f"the pinned photo {name} is not in the index and was skipped" for name in unknown]
+        out = set(self._lookup.rows([*excluded, *([query_path] if query_path is not None else [])])[0])
         wishes = Wishes(k, weight, min_content, min_illumination, tuple(p for p in pins if p not in out), frozenset(out), deduplicate)
         limit = max(256, 48 * k)
         while True:
@@ -317,7 +321,7 @@ class ReferenceIndex:
 
     def _reference(self, ranked: Ranked, pinned: bool) -> Reference:
         image = ranked.image
-        path = self._existing(image.id) or Path()
+        path = self._lookup.existing(image.id) or Path()
         return Reference(
             path,
             image.hash[:ID_LENGTH],
@@ -330,42 +334,11 @@ class ReferenceIndex:
         )
 
     def _there(self, ranked: Ranked, missing: dict[str, None]) -> bool:
-        if self._existing(ranked.image.id) is not None:
+        if self._lookup.existing(ranked.image.id) is not None:
             return True
-        places = self._places()
-        paths = [places[root] / path for root, path in self._catalogue.files_of([ranked.image.id]).get(ranked.image.id, [])]
-        if paths:
-            missing[f"{paths[0]} has vanished and was skipped: run `raiha index build` again to update the index"] = None
+        for path in self._lookup.paths(ranked.image.id)[:1]:
+            missing[f"{path} has vanished and was skipped: run `raiha index build` again to update the index"] = None
         return False
-
-    def _places(self) -> dict[int, Path]:
-        return places(self._catalogue, self._moved)
-
-    def _existing(self, image: int) -> Path | None:
-        """The first copy of a photo whose file is there."""
-        places = self._places()
-        for root, path in self._catalogue.files_of([image]).get(image, []):
-            if (places[root] / path).is_file():
-                return places[root] / path
-        return None
-
-    def _rows(self, names: Iterable[PathLike], notices: list[str] | None) -> list[int]:
-        """Rows of photos given by id or path; unknown ones become notices."""
-        rows: dict[int, None] = {}
-        for name in names:
-            row = self._catalogue.image_by_id(os.fspath(name))
-            if row is None:
-                row = row_of_path(self._catalogue, self._places(), Path(name))
-            if row is None and Path(name).is_file():
-                try:
-                    row = self._catalogue.image_by_id(file_hash(name)[:ID_LENGTH])
-                except (OSError, UnreadableImage):
-                    row = None
-            if row is not None:
-                rows[row] = None
-            elif notices is not None:
-                notices.append(f"the pinned photo {name} is not in the index and was skipped")
-        return list(rows)
 
     # --- changing
 
