@@ -64,7 +64,7 @@ export class Strip {
     image.addEventListener('error', () => {
       image.replaceWith(element('span', 'raiha-thumb raiha-gone', { textContent: words.gone }))
     })
-    const mark = element('span', 'raiha-mark', { textContent: pinned ? '📌' : excluded ? '✕' : '' })
+    const mark = element('span', 'raiha-mark', { textContent: pinned ? '✓' : excluded ? '✕' : '' })
     card.append(image, mark, score(words.content, photo.content, 'content'), score(words.light, photo.illumination, 'light'))
     card.addEventListener('click', (event) => {
       event.stopPropagation()
@@ -86,7 +86,8 @@ export class Strip {
     large.append(element('img', '', { alt: '', src: this.options.address(photo, 'large') }), name, element('span', '', { textContent: scores + size }))
     // In the body, since a fixed position inside the zoomed canvas would be relative to it.
     document.body.append(large)
-    const box = card.getBoundingClientRect()
+    // Beside the whole strip, so that no other photo is covered.
+    const box = this.root.getBoundingClientRect()
     const side = Math.min(420, window.innerWidth * 0.4)
     large.style.width = `${side}px`
     const right = box.right + 12 + side < window.innerWidth

@@ -1,0 +1,208 @@
+"""Against a real ComfyUI: where COMFYUI_DIR points to one (COMFYUI_PYTHON: the Python that runs it, default this one).
+
+First that the contract stub promises nothing that ComfyUI does not keep, then the whole thing: the server on loopback, the
+pack in custom_nodes, every example workflow queued, results compared with what the core gives.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+COMFYUI = os.environ.get("COMFYUI_DIR", "")
+PYTHON = os.environ.get("COMFYUI_PYTHON", sys.executable)
+MEDIA = ROOT / "example_workflows" / "media"
+pytestmark = pytest.mark.skipif(not COMFYUI, reason="COMFYUI_DIR does not point to a ComfyUI")
+
+_SIGNATURES = """
+import sys, json, inspect, dataclasses
+sys.argv = ["main.py", "--cpu"]
+sys.path.insert(0, ".")
+import comfy.options; comfy.options.enable_args_parsing()
+import comfy.model_management as mm, folder_paths, comfy.utils
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import ComfyExtension, io
+names = lambda f: list(inspect.signature(f).parameters)
+print("RESULT" + json.dumps({
+    "Schema": [f.name for f in dataclasses.fields(io.Schema)],
+    "ProgressBar": names(comfy.utils.ProgressBar), "update": names(comfy.utils.ProgressBar.update),
+    "update_absolute": names(comfy.utils.ProgressBar.update_absolute), "ModelPatcher": names(ModelPatcher),
+    "add_model_folder_path": names(folder_paths.add_model_folder_path), "load_models_gpu": names(mm.load_models_gpu),
+    "Input": names(io.Input), "WidgetInput": names(io.WidgetInput), "Output": names(io.Output), "NodeOutput": names(io.NodeOutput),
+    "model_management": dir(mm), "folder_paths": dir(folder_paths), "io": dir(io), "ComfyExtension": dir(ComfyExtension),
+}))
+"""
+
+
+def test_the_stub_keeps_to_comfyuis_contract(pack: Any) -> None:
+    import dataclasses
+    import inspect
+
+    stub = pack.stub
+    done = subprocess.run([PYTHON, "-c", _SIGNATURES], cwd=COMFYUI, capture_output=True, text=True)
+    real = json.loads(done.stdout.split("RESULT")[1])
+    assert {f.name for f in dataclasses.fields(stub.Schema)} <= set(real["Schema"])
+    pairs = {
+        "ProgressBar": stub.ProgressBar, "update": stub.ProgressBar.update, "update_absolute": stub.ProgressBar.update_absolute,
+        "ModelPatcher": stub.ModelPatcher, "add_model_folder_path": stub.add_model_folder_path, "load_models_gpu": stub.load_models_gpu,
+        "Input": stub._Input, "WidgetInput": stub._WidgetInput, "Output": stub._Output, "NodeOutput": stub.NodeOutput,
+    }  # fmt: skip
+    for name, stubbed in pairs.items():
+        assert set(inspect.signature(stubbed).parameters) - {"rest"} <= set(real[name]), name
+    for module, members in (("comfy.model_management", "model_management"), ("folder_paths", "folder_paths")):
+        assert {n for n in vars(sys.modules[module]) if not n.startswith("__")} <= set(real[members])
+    assert set(vars(sys.modules["comfy_api.latest"].io)) <= set(real["io"]) and "on_load" in real["ComfyExtension"]
+
+
+class Server:
+    """A ComfyUI on loopback, driven over its API."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self.log = ""
+
+    def get(self, path: str) -> Any:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return json.load(answer)
+
+    def raw(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
+            return bytes(answer.read())
+
+    def run(self, prompt: dict[str, Any]) -> dict[str, Any]:
+        """Queue a prompt and wait; returns the outputs by node."""
+        body = json.dumps({"prompt": prompt}).encode()
+        request = urllib.request.Request(self.url + "/prompt", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            job = json.load(answer)["prompt_id"]
+        for _ in range(600):
+            history = self.get(f"/history/{job}")
+            if job in history:
+                assert history[job]["status"]["status_str"] == "success", history[job]["status"]
+                return dict(history[job]["outputs"])
+            time.sleep(0.5)
+        raise AssertionError("the prompt did not finish")
+
+    def image(self, output: dict[str, Any], i: int = 0) -> np.ndarray:
+        query = urllib.parse.urlencode(output["images"][i])
+        return np.asarray(Image.open(io.BytesIO(self.raw(f"/view?{query}"))).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    base = tmp_path_factory.mktemp("comfyui")
+    for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
+        (base / name).mkdir()
+    # A name as users have them: neither a Python name nor the repository's.
+    (base / "custom_nodes" / "ComfyUI-Raiha.test").symlink_to(ROOT)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (base / "log.txt").open("w")
+    arguments = ["main.py", "--cpu", "--listen", "127.0.0.1", "--port", str(port), "--base-directory", str(base)]
+    arguments += ["--database-url", f"sqlite:///{base / 'comfyui.db'}"]
+    process = subprocess.Popen([PYTHON, *arguments], cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        running = Server(f"http://127.0.0.1:{port}")
+        for _ in range(300):
+            assert process.poll() is None, (base / "log.txt").read_text()[-2000:]
+            try:
+                running.get("/system_stats")
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.5)
+        running.log = (base / "log.txt").read_text()
+        yield running
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def to_prompt(workflow: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """What the editor sends for a saved workflow without subgraphs."""
+    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        if node["type"] not in info:
+            assert node["type"] == "MarkdownNote", f"{node['type']} is missing in a stock ComfyUI"
+            continue
+        spec = info[node["type"]]["input"]
+        inputs: dict[str, Any] = {}
+        values = list(node["widgets_values"])
+        for name, (kind, *_) in {**spec.get("required", {}), **spec.get("optional", {})}.items():
+            if isinstance(kind, list) or kind in ("COMBO", "INT", "FLOAT", "STRING", "BOOLEAN", "RAIHA_PICKS"):
+                inputs[name] = values.pop(0)
+        inputs |= {i["name"]: links[i["link"]] for i in node["inputs"] if i["link"] is not None}
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
+    return prompt
+
+
+def test_served_definitions_are_those_the_browser_tests_use(server: Server) -> None:
+    info, kept = server.get("/object_info"), json.loads((ROOT / "tests/web/object_info.json").read_text())
+    for name in (n for n in kept if n.startswith("Raiha")):
+        own = {k: v for k, v in info[name].items() if k != "python_module"}
+        assert own == {k: v for k, v in kept[name].items() if k != "python_module"}
+
+
+def test_import_is_quick_and_silent(server: Server) -> None:
+    lines = [line for line in server.log.splitlines() if "ComfyUI-Raiha.test" in line]
+    assert len(lines) == 1 and "FAILED" not in lines[0], lines
+    assert float(lines[0].split("seconds")[0].split()[-1]) < 2.0, lines
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "example_workflows").glob("*.json")), ids=lambda p: p.stem)
+def test_every_example_runs(server: Server, file: Path) -> None:
+    outputs = server.run(to_prompt(json.loads(file.read_text()), server.get("/object_info")))
+    assert outputs and all(o for o in outputs.values())
+
+
+def test_the_first_example_gives_what_the_core_gives(server: Server) -> None:
+    from raiha_core import harmonize
+    from raiha_core.image import read_mask
+
+    workflow = json.loads((ROOT / "example_workflows" / "1 harmonize with one node.json").read_text())
+    outputs = server.run(to_prompt(workflow, server.get("/object_info")))
+    shown = {n["title"]: server.image(outputs[str(n["id"])]) for n in workflow["nodes"] if n["type"] == "PreviewImage"}
+    before, after = shown["Before"].astype(int), shown["Harmonised"].astype(int)
+    mask = read_mask(MEDIA / "raiha_example_astronaut_mask.png")
+    # From what ComfyUI decoded, since decoders of JPEG differ; 8-bit previews of the same numbers.
+    assert np.abs(after - harmonize(shown["Before"], mask).image.astype(int)).max() <= 2
+    assert np.array_equal(after[mask == 0], before[mask == 0]) and not np.array_equal(after, before)
+
+
+def test_thumbnails_and_nothing_else(server: Server) -> None:
+    workflow = json.loads((ROOT / "example_workflows" / "2 with references and attention.json").read_text())
+    outputs = server.run(to_prompt(workflow, server.get("/object_info")))
+    photos = next(o["raiha_references"] for o in outputs.values() if "raiha_references" in o)
+    photo = photos[0]
+    assert server.raw(f"/raiha/thumbnail/{photo['index']}/{photo['id']}/small")[:2] == b"\xff\xd8"
+    for path in (f"{photo['index']}/{'0' * 16}/small", f"{'0' * 12}/{photo['id']}/small", "..%2f..%2fetc/passwd/small"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            server.raw(f"/raiha/thumbnail/{path}")
+        assert caught.value.code == 404
+
+
+def test_frontend_gets_scripts_help_and_languages_once(server: Server) -> None:
+    scripts = [s for s in server.get("/extensions") if "Raiha" in s]
+    assert sorted(Path(s).name for s in scripts) == ["gallery.js", "picks.js", "strings.js", "strip.js"]
+    folder = scripts[0].rsplit("/", 1)[0]
+    assert b"# Harmonize Composite" in server.raw(f"{urllib.parse.quote(folder)}/docs/RaihaHarmonizeComposite/en.md")
+    assert server.get("/i18n")["zh"]["nodeDefs"]["RaihaHarmonizeComposite"]["display_name"]
+    assert len(next(v for k, v in server.get("/workflow_templates").items() if "Raiha" in k)) == 4
