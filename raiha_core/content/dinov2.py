@@ -26,9 +26,10 @@ def create_vit(model: str) -> nn.Module:
     try:
         import timm
     except ImportError:
-        raise RaihaError(f"The encoder dinov2:{model} needs timm: install it with `pip install raiha[encoders]`.") from None
+        raise _needs_timm(model) from None
     try:
-        net: nn.Module = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True)
+        # Weights are always loaded afterwards, so the slow initialisation is left out.
+        net: nn.Module = timm.create_model(model, pretrained=False, num_classes=0, dynamic_img_size=True, weight_init="skip")
     except (RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0][:100]
         raise RaihaError(
@@ -37,18 +38,22 @@ def create_vit(model: str) -> nn.Module:
     return net.requires_grad_(False).eval()
 
 
+def _needs_timm(model: str) -> RaihaError:
+    return RaihaError(f"The encoder dinov2:{model} needs timm: install it with `pip install raiha[encoders]`.")
+
+
 def read_vit(model: str, path: Path) -> nn.Module:
     """A timm vision transformer with the weights of a file, in timm's or the publisher's key names.
 
     Raises:
         RaihaError: the file is missing, broken, hostile or of another model.
     """
-    from timm.models.vision_transformer import checkpoint_filter_fn
-
     from ..models.registry import read_state
 
-    net: Any = create_vit(model)
     state, _ = read_state(path)
+    net: Any = create_vit(model)
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
     try:
         state = checkpoint_filter_fn({k: v for k, v in state.items() if not k.startswith(("head.", "mask_token"))}, net)
         net.load_state_dict({k: v.float() for k, v in state.items()})
@@ -112,13 +117,17 @@ class Dinov2Encoder(ContentEncoder):
 
 def locate(model: str, download: bool = True) -> Path:
     """The file with a timm model's published weights, in the library's cache or downloaded. Errors as `Dinov2Encoder.load`."""
-    create_vit(model)  # a wrong name is told before the network is asked
-    import timm
-
-    config = timm.get_pretrained_cfg(model)
+    try:
+        import timm
+    except ImportError:
+        raise _needs_timm(model) from None
+    try:
+        config = timm.get_pretrained_cfg(model)
+    except (RuntimeError, ValueError, KeyError):
+        config = None
     repo = config.hf_hub_id if config is not None else None
     if config is None or not repo:
-        raise RaihaError(f"timm knows no published weights of {model}; name a local file: dinov2:{model}@FILE.")
+        raise RaihaError(f"timm knows no published weights of {model!r}; check the name, or give a local file: dinov2:{model}@FILE.")
     names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
     from huggingface_hub import hf_hub_download
 

@@ -53,7 +53,7 @@ def test_the_published_geometry() -> None:
 
 
 def test_wrong_names_and_files(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(RaihaError, match=r"no vision transformer named 'vit_enormous'"):
+    with pytest.raises(RaihaError, match=r"no published weights of 'vit_enormous'"):
         load_encoder("dinov2:vit_enormous")
     with pytest.raises(RaihaError, match="no vision transformer named 'resnet18'"):
         load_encoder(f"dinov2:resnet18@{checkpoint}")

@@ -116,7 +116,7 @@ def test_what_is_refused(published: State, checkpoint: Path, tmp_path: Path) -> 
     refused("folder .* does not exist", target=tmp_path / "none" / "out.safetensors")
     refused("does not exist", source=tmp_path / "none.pth")
     refused("holds no denoising block", denoiser=checkpoint)
-    refused("does not hold the weights of vit_base", dinov2=checkpoint)
+    refused("does not hold the weights of test_vit", dinov2=checkpoint, prior="dinov2:test_vit")
     refused("cannot be carried", prior="embedded", dinov2=checkpoint)
     bad = tmp_path / "bad.pth"
     torch.save({k: v for k, v in published.items() if "layer9norm" not in k}, bad)
