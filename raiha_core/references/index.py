@@ -32,7 +32,7 @@ from .verify import verify as verify_index
 
 PathLike = str | os.PathLike[str]
 
-DEFAULT_WEIGHT = 0.25
+DEFAULT_WEIGHT = 0.35
 _log = logging.getLogger(__name__)
 
 
