@@ -214,6 +214,7 @@ def test_tables_json_and_csv(triplets: Path, tmp_path: Path) -> None:
     text = render(reports, "Title", ["a note"])
     for part in ("Title\na note", "edit: 3 pictures", "lut: 3 pictures", "All: 6 pictures", "Worst ten of m", "Untouched photos"):
         assert part in text
+    assert "made worse" in text and "made worse" not in text.split("Untouched photos")[1]
     result = to_json(reports, dataset="d")
     assert result["dataset"] == "d" and set(result["methods"]) == {"composite", "m"} and set(result["untouched"]) == {"composite"}
     write_csv(tmp_path / "x.csv", reports)
