@@ -12,6 +12,10 @@ from ..errors import RaihaError
 log = logging.getLogger("raiha_core.content")
 
 
+class NotHereError(RaihaError):
+    """Weights are not on this machine, and a download was not asked for."""
+
+
 def cached(repo: str, names: Sequence[str]) -> Path | None:
     """The first of these files of a hub repository that lies in the library's cache; never asks the network."""
     from huggingface_hub import try_to_load_from_cache
@@ -33,10 +37,11 @@ def fetch(encoder: str, source: str, download: bool, get: Callable[[], str]) -> 
         get: downloads and returns the file.
 
     Raises:
-        RaihaError: not chosen, or the download failed.
+        NotHereError: not chosen.
+        RaihaError: the download failed.
     """
     if not download:
-        raise RaihaError(
+        raise NotHereError(
             f"The weights of {encoder} are not on this machine and are not downloaded unasked; name a local file"
             f" ({encoder.split('/')[0]}@FILE) or load the encoder once by its name."
         )

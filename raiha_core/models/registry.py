@@ -163,6 +163,7 @@ def save_model(model: HarmonizationModel, path: Path, **metadata: str) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})
+        os.chmod(part, 0o644)  # safetensors makes it readable by its owner alone
         os.replace(part, path)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..content import load_encoder
 from ..content.denoiser import Denoiser
 from ..content.dinov2 import create_vit, vit_features
+from ..content.hub import NotHereError
 from ..errors import RaihaError
 
 DINOV2 = "dinov2:vit_base_patch14_reg4_dinov2.lvd142m"
@@ -52,9 +53,10 @@ class ContentPrior(nn.Module):
         else:
             try:
                 encoder = load_encoder(self.name, device=images.device, download=False)
-            except RaihaError as error:
+            except NotHereError:
                 raise RaihaError(
-                    f"This rhnet needs its content encoder {self.name}: {error} `raiha convert` can store it in the model."
+                    f"This rhnet needs the content encoder {self.name}, which is not on this machine; store it in the model with"
+                    " `raiha convert --dinov2 FILE`, or with `--fetch-dinov2`, which downloads it."
                 ) from None
             # A clone, since what an encoder gives in inference mode cannot take part in training.
             dense = encoder.encode(images).dense.clone()

@@ -141,7 +141,7 @@ def test_a_prediction_is_a_transform_of_colours_at_any_size(tmp_path: Path) -> N
 def test_a_missing_prior_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("raiha_core.content.hub.cached", lambda repo, names: None)
     model = RHNet(ngf=4, content_channels=768, input_size=64).eval()
-    with pytest.raises(RaihaError, match=r"needs its content encoder dinov2:.*not downloaded unasked"):
+    with pytest.raises(RaihaError, match=r"needs the content encoder dinov2:.*which is not on this machine; store it"):
         model.predict(torch.rand(1, 3, 64, 64), torch.ones(1, 1, 64, 64))
 
 
