@@ -1,0 +1,54 @@
+"""What the README shows is run as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raiha_core.cli import main
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def desk(scene_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all the files that the README speaks of."""
+    rng = np.random.default_rng(2)
+    for folder in ("photos", "composites", "masks"):
+        (tmp_path / folder).mkdir()
+    for i in range(4):
+        Image.fromarray(rng.integers(0, 255, (6, 6, 3), np.uint8)).resize((96, 96)).save(tmp_path / "photos" / f"{i}.png")
+    for name in ("photo1.jpg", "photo2.jpg"):
+        Image.fromarray(rng.integers(0, 255, (6, 6, 3), np.uint8)).resize((96, 96)).save(tmp_path / name)
+    shutil.copy(scene_files[0], tmp_path / "composites" / "a.png")
+    shutil.copy(scene_files[1], tmp_path / "masks" / "a_mask.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line]
+    assert len(lines) >= 6
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        assert name == "raiha" and main(arguments) == 0, (line, capsys.readouterr().err)
+    for written in ("result.png", "looked.png", "my.index/manifest.json", "results/a.png"):
+        assert (desk / written).is_file()
+
+
+def test_the_python(desk: Path) -> None:
+    examples = blocks("python")
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), {})
+    assert (desk / "result.png").is_file()
