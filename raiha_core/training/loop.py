@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ..models import HarmonizationModel
 from .augment import Looks
 from .config import TrainConfig
 from .mixture import Mixture, open_mixture
@@ -192,7 +193,9 @@ class Trainer:
 
     def _validate(self) -> None:
         if self.validation and self.accelerator.is_main_process:
-            self._log({"step": self.step, "validation": self.validation.measure(self.ema.module)})
+            model = self.ema.module
+            assert isinstance(model, HarmonizationModel)
+            self._log({"step": self.step, "validation": self.validation.measure(model)})
 
 
 def _remove(folder: Path) -> None:

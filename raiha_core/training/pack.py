@@ -82,7 +82,9 @@ def find_photos(root: Path) -> list[Path]:
     return found
 
 
-REGION_LABELS = frozenset(["sky", "ground", "road", "grass", "water", "sea", "sand", "field", "floor", "wall", "mountain", "river", "region"])
+REGION_LABELS = frozenset(
+    ["sky", "ground", "road", "grass", "water", "sea", "sand", "field", "floor", "wall", "mountain", "river", "region"]
+)
 
 
 def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True) -> Pack:

@@ -32,7 +32,10 @@ def parts() -> dict[str, torch.Tensor]:
     g = generator(1)
     mask = torch.zeros(B, 1, S, S)
     mask[:, :, 16:48, 16:48] = 1
-    pictures = {k: torch.nn.functional.interpolate(torch.rand(B, 3, 8, 8, generator=g), size=S, mode="bilinear") for k in ("real", "donor", "partner")}
+    pictures = {
+        k: torch.nn.functional.interpolate(torch.rand(B, 3, 8, 8, generator=g), size=S, mode="bilinear")
+        for k in ("real", "donor", "partner")
+    }
     return {**pictures, "mask": mask, "donor_mask": mask}
 
 
@@ -40,7 +43,9 @@ def parts() -> dict[str, torch.Tensor]:
 def test_each_kind_changes_the_foreground_only(kind: str, parts: dict[str, torch.Tensor], looks: Looks) -> None:
     recipe = Recipe(shares={kind: 1.0}, regrade=0.0, capture=0.0)
     has = torch.full((B,), kind == "pair")
-    composite, real = compose(parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], has, looks, recipe, generator())
+    composite, real = compose(
+        parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], has, looks, recipe, generator()
+    )
     outside = parts["mask"].expand(-1, 3, -1, -1) == 0
     assert float((composite - real).abs()[outside].max()) <= 0.5 / 255 + 1e-6
     changed = foreground_mse(composite, real, parts["mask"]) * 255**2

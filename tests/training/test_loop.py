@@ -33,7 +33,9 @@ def settings(photo_folder: Path, triplet_folder: Path, out: Path, **more: Any) -
     }
 
 
-def test_a_killed_run_resumes_on_the_same_curve(photo_folder: Path, triplet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_resumes_on_the_same_curve(
+    photo_folder: Path, triplet_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = Trainer(config_from(settings(photo_folder, triplet_folder, tmp_path / "whole"))).run()
     cut = config_from(settings(photo_folder, triplet_folder, tmp_path / "cut"))
     step = Trainer._train_step
