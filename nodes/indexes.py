@@ -6,6 +6,8 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..raiha_core.errors import RaihaError
@@ -17,6 +19,19 @@ _KEPT = 4
 _open: OrderedDict[Path, ReferenceIndex] = OrderedDict()
 _same_as: dict[str, str] = {}
 _lock = threading.Lock()
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Say in a sentence which package is missing; only the reference nodes need any beyond those of Harmonize Composite."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or str(error)).split(".")[0]
+        raise RaihaError(
+            f"Finding references needs the Python package {name}, which is not installed: run pip install -r requirements.txt in "
+            "the pack's folder with ComfyUI's Python. Harmonize Composite works without it."
+        ) from None
 
 
 def opened(directory: Path, encoder: str | None = None) -> ReferenceIndex:

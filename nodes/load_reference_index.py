@@ -84,7 +84,8 @@ class LoadReferenceIndex(io.ComfyNode):
         if source.startswith(folders.PHOTOS_OF) and (update or before == "none"):
             directory.parent.mkdir(parents=True, exist_ok=True)
             gallery = folders.gallery_path(source)
-            ReferenceIndex.build(gallery, directory, _name(encoder), progress=steps.reach).close()
+            with indexes.installed():
+                ReferenceIndex.build(gallery, directory, _name(encoder), progress=steps.reach).close()
             indexes.wrote(directory, before)
         index = indexes.opened(directory, wanted)
         if not len(index):

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..raiha_core.errors import RaihaError
 from ..raiha_core.references import Reference, References
 from ..raiha_core.references.index import DEFAULT_WEIGHT
+from . import indexes
 from .comfy import RaihaIndex, RaihaPicks, RaihaReferences, Steps, io, schema
 from .picks import parse
 from .types import IndexHandle, ReferenceSet, frames, to_images
@@ -91,7 +92,8 @@ class RetrieveReferences(io.ComfyNode):
         first = next(i for i in range(len(batch)) if not batch.empty(i))
         composite = batch.picture(first).rgb_tensor().clamp(0, 1)
         area = torch.from_numpy(batch.mask(first))[None, None]
-        found = index.index.retrieve(composite, area, top_k, weight=weight, pinned=chosen.pinned, excluded=chosen.excluded)
+        with indexes.installed():
+            found = index.index.retrieve(composite, area, top_k, weight=weight, pinned=chosen.pinned, excluded=chosen.excluded)
         kept = [r for r in found if r.pinned or r.score >= minimum_score]
         steps = Steps(len(kept))
         squares = []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,6 +105,14 @@ def test_retrieve_pins_and_excludes(pack: SimpleNamespace, batch: Batch, index: 
         pack.HarmonizeComposite.execute(batch[0][:1], batch[1], references=none.args[0], reference_images=none.args[1]).args[0],
         pack.HarmonizeComposite.execute(batch[0][:1], batch[1]).args[0],
     )
+
+
+def test_a_missing_package_is_named(pack: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery = pack.base / "models/raiha/galleries/unindexed"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(pack.error, match="package faiss, which is not installed"):
+        pack.LoadReferenceIndex.execute("photos: unindexed")
 
 
 def _get(pack: SimpleNamespace, key: str, photo: str, size: str) -> web.Response:

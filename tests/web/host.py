@@ -58,12 +58,12 @@ class Host:
         app.router.add_get("/ws", self._socket)
         app.router.add_post("/api/prompt", self._prompt)
         app.router.add_get("/api/raiha/thumbnail/{index}/{photo}/{size}", self._thumbnail)
-        app.router.add_get("/api/settings", lambda _: _json(self._settings))
+        app.router.add_get("/api/settings", self._get_settings)
         app.router.add_post("/api/settings", self._set)
         app.router.add_post("/api/settings/{key}", self._set)
         app.router.add_route("*", "/api/userdata/{file:.*}", self._file)
         app.router.add_get("/api/{path:.*}", self._api)
-        app.router.add_get("/extensions/raiha/{file:.*}", lambda r: _static(ROOT / "web", r.match_info["file"]))
+        app.router.add_get("/extensions/raiha/{file:.*}", self._script)
         app.router.add_get("/{file:.*}", self._frontend)
         self._runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -114,6 +114,12 @@ class Host:
         file = io.BytesIO()
         Image.new("RGB", (128, 96), (40 * int(photo[0]), 120, 255 - 40 * int(photo[0]))).save(file, "JPEG")
         return web.Response(body=file.getvalue(), content_type="image/jpeg")
+
+    async def _get_settings(self, _: web.Request) -> web.Response:
+        return _json(self._settings)
+
+    async def _script(self, request: web.Request) -> web.StreamResponse:
+        return await _static(ROOT / "web", request.match_info["file"])
 
     async def _set(self, request: web.Request) -> web.Response:
         value = await request.json()

@@ -166,6 +166,19 @@ def test_undo_takes_a_pick_back(editor: Editor) -> None:
     assert editor.value() == pinned
 
 
+def test_switching_tabs_keeps_photos_and_picks(editor: Editor) -> None:
+    editor.open(WORKFLOW)
+    editor.run()
+    editor.cards.nth(1).click()
+    ids, picks = editor.ids(), editor.value()
+    editor.page.evaluate("() => app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    editor.page.wait_for_timeout(700)
+    assert not editor.page.evaluate(f"() => Boolean({NODE})")
+    editor.page.evaluate("() => app.extensionManager.command.execute('Workspace.PreviousOpenedWorkflow')")
+    editor.page.wait_for_timeout(1000)
+    assert editor.ids() == ids and editor.value() == picks
+
+
 def test_copy_and_paste_carry_the_picks(editor: Editor) -> None:
     editor.open(WORKFLOW)
     editor.run()
