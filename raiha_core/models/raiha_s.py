@@ -70,8 +70,50 @@ def _token_colours(rgb: Tensor, weight: Tensor) -> Tensor:
     return torch.cat([mean, (square - mean * mean).clamp_min(1e-6).sqrt()], 1)
 
 
+class _Edge(NamedTuple):
+    """Colours on both sides of the mask's edge, per token: `inner`, `outer` `(B, 3, h, w)`, `weight` `(B, 1, h, w)` in [0, 1]."""
+
+    inner: Tensor
+    outer: Tensor
+    weight: Tensor
+
+
+def _edge_colours(rgb: Tensor, mask: Tensor) -> _Edge:
+    """Mean colours of the rings just inside and just outside the mask, over windows of three tokens.
+
+    What is one surface on both sides must have one colour there: the cue that Poisson blending lives on.
+    """
+    wide = F.avg_pool2d(mask, 7, 1, 3, count_include_pad=False)
+    rings = (mask * (1 - wide), (1 - mask) * wide)
+    colours, shares = [], []
+    for ring in rings:
+        share = F.avg_pool2d(ring, 3 * STRIDE, STRIDE, STRIDE)
+        colours.append(F.avg_pool2d(rgb * ring, 3 * STRIDE, STRIDE, STRIDE) / (share + 1e-4))
+        shares.append(share)
+    return _Edge(colours[0], colours[1], (30 * torch.minimum(*shares)).clamp(0, 1))
+
+
+EDGE = 3 + 3 + 1 + 12 + 12
+"""Length of what `_edge_evidence` says about a whole edge."""
+
+
+def _edge_evidence(edge: _Edge, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Moments and two colour fits across the edge, `(B, EDGE)`, and the fit over places that look alike: A and shift."""
+    inner, outer, weight = (x.flatten(2) for x in edge)
+    difference = outer - inner
+    total = weight.sum(2).clamp_min(1e-4)
+    eye = torch.eye(3, device=inner.device)
+    a_all, d_all = fit_affine(inner, outer, weight, ridge)
+    alike = weight * (-(difference.square().sum(1, keepdim=True)) / 0.15**2).exp() + 1e-4 * weight
+    a_alike, d_alike = fit_affine(inner, outer, alike, ridge)
+    parts = [(difference * weight).sum(2) / total * 2, (difference.abs() * weight).sum(2) / total * 2, weight.mean(2)]
+    for a, d in ((a_all, d_all), (a_alike, d_alike)):
+        parts += [(a - eye).flatten(1).clamp(-2, 2), d * 2]
+    return torch.cat(parts, 1), a_all, d_all
+
+
 class RaihaS(HarmonizationModel):
-    """The default model: 2.9 M parameters, any number of references. See the module's docstring.
+    """The default model: 2.6 M parameters, any number of references. See the module's docstring.
 
     Args:
         input_size: side of the square picture it is shown, divisible by 32.
@@ -92,13 +134,13 @@ class RaihaS(HarmonizationModel):
         self.key = nn.Conv2d(deep, KEY, 1)
         self.scale = nn.Parameter(torch.tensor(12.0))
         self.trust = nn.Sequential(nn.Linear(2 * 9 + 1, 32), nn.ReLU(), nn.Linear(32, 1))
-        self.enter = nn.Sequential(nn.Conv2d(deep + COLOUR + 1, TRUNK, 1), nn.ReLU(inplace=True))
+        self.enter = nn.Sequential(nn.Conv2d(deep + COLOUR + 1 + 4, TRUNK, 1), nn.ReLU(inplace=True))
         self.before = _Block(TRUNK)
         self.fuse = nn.Sequential(nn.Conv2d(TRUNK + 2 * COLOUR + 1, TRUNK, 1), nn.ReLU(inplace=True))
         self.after = _Block(TRUNK)
-        pooled = 3 * TRUNK + 3 * c32 + 2 * DESCRIPTOR + 9 + 12 + 12 + 4
+        pooled = 3 * TRUNK + 3 * c32 + 2 * DESCRIPTOR + 9 + 12 + 12 + 4 + EDGE
         self.head = nn.Sequential(nn.Linear(pooled, 384), nn.ReLU(), nn.Dropout(0.1), nn.Linear(384, 256), nn.ReLU())
-        self.overall = nn.Linear(256, 12 + 2)
+        self.overall = nn.Linear(256, 12 + 4)
         self.hand_down = nn.Linear(256, 32)
         self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), nn.Conv2d(48, 12, 3, 1, 1))
         self.ridge = nn.Parameter(torch.tensor(-5.0))
@@ -107,7 +149,7 @@ class RaihaS(HarmonizationModel):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
         with torch.no_grad():
-            self.overall.bias[12:] = -2.0  # the fit starts nearly untrusted
+            self.overall.bias[12:] = -3.0  # the fits start nearly untrusted
 
     def config(self) -> dict[str, Any]:
         """See `HarmonizationModel.config`."""
@@ -137,7 +179,9 @@ class RaihaS(HarmonizationModel):
         touched = F.max_pool2d(mask, STRIDE) > 0.02  # (B, 1, h, w)
         covered = F.avg_pool2d(mask, STRIDE)
         colours = torch.where(touched, _token_colours(composite, mask), _token_colours(composite, 1 - mask))
-        x = self.before(self.enter(torch.cat([deep, colours, covered], 1)), touched.to(deep.dtype))
+        edge = _edge_colours(composite, mask)
+        step = (edge.outer - edge.inner) * edge.weight
+        x = self.before(self.enter(torch.cat([deep, colours, covered, step, edge.weight], 1)), touched.to(deep.dtype))
 
         # Keys: background tokens of the composite, then every token of every reference.
         keys, values, allowed = [self.key(deep)], [torch.cat([x, colours], 1)], [~touched]
@@ -154,7 +198,7 @@ class RaihaS(HarmonizationModel):
             empty = torch.zeros_like(flat[:, :1])
             colours_r = _token_colours(flat, torch.ones_like(empty))
             none = F.avg_pool2d(empty, STRIDE)
-            x_r = self.before(self.enter(torch.cat([deep_r, colours_r, none], 1)), none)
+            x_r = self.before(self.enter(torch.cat([deep_r, colours_r, none, none.expand(-1, 4, -1, -1)], 1)), none)
             light = self._light(moments(flat[..., ::4, ::4].flatten(2), torch.ones_like(empty[..., ::4, ::4]).flatten(2)), back, r)
             pooled_r = last_r.mean((2, 3)).reshape(b, r, -1)
             alike = F.cosine_similarity(
@@ -186,6 +230,7 @@ class RaihaS(HarmonizationModel):
         inside, away = covered * own, (1 - covered) * (1 - own)
         fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
         a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge))
+        across, a_edge, d_edge = _edge_evidence(edge, F.softplus(self.ridge))
         evidence = torch.cat(
             [
                 _masked_mean(x, inside),
@@ -205,11 +250,12 @@ class RaihaS(HarmonizationModel):
                 mask.mean((2, 3)),
                 own.mean((2, 3)),
                 torch.full((b, 1), 0.0 if references is None else 1.0, device=x.device, dtype=x.dtype),
+                across,
             ],
             1,
         )
         hidden = self.head(evidence)
-        matrix, overall = self._compose(self.overall(hidden), hidden, x, moments(pixels, inner)[0], a_fit, d_fit)
+        matrix, overall = self._compose(self.overall(hidden), hidden, x, moments(pixels, inner)[0], [(a_fit, d_fit), (a_edge, d_edge)])
         return Output(matrix, overall, weights, touched.flatten(1))
 
     def _light(self, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
@@ -219,13 +265,15 @@ class RaihaS(HarmonizationModel):
         theirs = torch.cat([back[0], back[1][:, upper[0], upper[1]] * 4], 1)[:, None]
         return torch.cat([mine - theirs, (mine - theirs).abs()], 2)
 
-    def _compose(self, raw: Tensor, hidden: Tensor, x: Tensor, mean: Tensor, a_fit: Tensor, d_fit: Tensor) -> tuple[Tensor, Tensor]:
+    def _compose(self, raw: Tensor, hidden: Tensor, x: Tensor, mean: Tensor, fits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Transforms about the foreground's mean colour, so that shift and contrast do not fight."""
         b, _, h, w = x.shape
         eye = torch.eye(3, device=x.device, dtype=x.dtype)
         gate = torch.sigmoid(raw[:, 12:])
-        a = eye + raw[:, :9].reshape(b, 3, 3) + gate[:, 0, None, None] * (a_fit - eye).clamp(-2, 2)
-        d = raw[:, 9:12] * 0.5 + gate[:, 1:2] * d_fit
+        a, d = eye + raw[:, :9].reshape(b, 3, 3), raw[:, 9:12] * 0.5
+        for i, (a_fit, d_fit) in enumerate(fits):
+            a = a + gate[:, 2 * i, None, None] * (a_fit - eye).clamp(-2, 2)
+            d = d + gate[:, 2 * i + 1, None] * d_fit
         handed = self.hand_down(hidden)[:, :, None, None].expand(-1, -1, h, w)
         local = self.local(torch.cat([x, handed], 1))
         a_map = a.reshape(b, 9, 1, 1) + local[:, :9] * 0.5
