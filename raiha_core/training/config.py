@@ -46,6 +46,7 @@ class TrainConfig:
         batch: pictures per step and process.
         steps: length of the run.
         learning_rate, backbone_rate, weight_decay, warmup: AdamW; the second is a factor for the backbone.
+        schedule: `cosine` or `linear`.
         ema: decay of the averaged weights.
         precision: `no`, `bf16` or `fp16` (accelerate's names).
         workers: loader processes; on a CPU they also do the augmentation.
@@ -68,6 +69,7 @@ class TrainConfig:
     backbone_rate: float = 0.3
     weight_decay: float = 0.01
     warmup: int = 300
+    schedule: str = "cosine"
     ema: float = 0.998
     precision: str = "no"
     workers: int = 1

@@ -20,7 +20,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ..models import HarmonizationModel
 from .augment import Looks
 from .config import TrainConfig
 from .mixture import Mixture, open_mixture
@@ -62,15 +61,18 @@ def size_at(config: TrainConfig, step: int) -> int:
 
 
 def rate_at(config: TrainConfig, step: int) -> float:
-    """Learning rate: linear warm-up, then half a cosine."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup))
-    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / config.steps)))
+    """Learning rate: linear warm-up, then half a cosine, or a straight line down where the config says `linear`."""
+    warm, done = min(1.0, (step + 1) / max(1, config.warmup)), min(1.0, step / config.steps)
+    left = 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * warm * left
 
 
 def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Backbone apart from the rest, norms and biases without weight decay."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         groups.setdefault((name.startswith("backbone."), parameter.ndim > 1), []).append(parameter)
     return [
         {"params": p, "factor": config.backbone_rate if own else 1.0, "weight_decay": config.weight_decay if decay else 0.0}
@@ -193,9 +195,8 @@ class Trainer:
 
     def _validate(self) -> None:
         if self.validation and self.accelerator.is_main_process:
-            model = self.ema.module
-            assert isinstance(model, HarmonizationModel)
-            self._log({"step": self.step, "validation": self.validation.measure(model)})
+            report = self.validation.measure(self.ema.module, self.objective.render)
+            self._log({"step": self.step, "validation": report})
 
 
 def _remove(folder: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import RaihaError
 from ..models import RaihaS, save_model
+from ..models.rhnet import RHNet
 from .config import TrainConfig
-from .losses import harmonisation_loss
+from .losses import foreground_mse, harmonisation_loss
 from .sources import Triplets
 
 
@@ -25,6 +27,10 @@ class Objective(Protocol):
 
     def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
         """Scalar loss of a batch; `model` is the prepared (perhaps distributed) twin of `self.model`."""
+        ...
+
+    def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:
+        """Harmonise a batch without references, for validation: `(B, 3, S, S)`, not clamped."""
         ...
 
     def save(self, model: nn.Module, path: Path, step: int) -> None:
@@ -51,9 +57,49 @@ class RaihaSObjective:
         loss: Tensor = harmonisation_loss(result, real, mask) + 0.02 * bend
         return loss
 
+    def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:
+        """See `Objective.render`."""
+        return self.model.render(model(composite, mask), composite, mask)
+
     def save(self, model: nn.Module, path: Path, step: int) -> None:
         """See `Objective.save`."""
         assert isinstance(model, RaihaS)
+        save_model(model, path, step=str(step))
+
+
+class RHNetObjective:
+    """`rhnet`: the paper's loss on its pixels; the content prior is frozen and computed outside of the network's graph."""
+
+    def __init__(self, config: TrainConfig):
+        self.model = RHNet(**config.model)
+        if self.model.prior is not None:
+            self.model.prior.requires_grad_(False)
+        if config.start:
+            self.model.load_state_dict(load_file(config.start))
+
+    def _forward(self, model: nn.Module, composite: Tensor, mask: Tensor, references: Tensor | None) -> Tensor:
+        binary = (mask > 0.5).to(mask.dtype)
+        content_references = None
+        with torch.no_grad():
+            content = self.model.encode_content(composite)
+            if references is not None:
+                flat = self.model.encode_content(references.flatten(0, 1))
+                content_references = None if flat is None else flat.unflatten(0, references.shape[:2])
+        output = model(composite * 2 - 1, binary, content, None if references is None else references * 2 - 1, content_references)
+        return self.model.render(output, composite, mask)
+
+    def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
+        """See `Objective.loss`: foreground-normalised squared error in the network's units, [-1, 1]."""
+        result = self._forward(model, batch.composite, batch.mask, batch.references)
+        return foreground_mse(result * 2, batch.real * 2, batch.mask).mean()
+
+    def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:
+        """See `Objective.render`."""
+        return self._forward(model, composite, mask, None)
+
+    def save(self, model: nn.Module, path: Path, step: int) -> None:
+        """See `Objective.save`."""
+        assert isinstance(model, RHNet)
         save_model(model, path, step=str(step))
 
 
@@ -72,4 +118,6 @@ def objective_for(config: TrainConfig) -> Objective:
     """
     if config.architecture == "raiha-s":
         return RaihaSObjective(config)
-    raise RaihaError(f"The architecture {config.architecture!r} cannot be trained; use raiha-s.")
+    if config.architecture == "rhnet":
+        return RHNetObjective(config)
+    raise RaihaError(f"The architecture {config.architecture!r} cannot be trained; use raiha-s or rhnet.")

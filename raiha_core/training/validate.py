@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..models.base import HarmonizationModel, apply_affine
 from .losses import foreground_mse
 from .triplets import triplet_rows
+
+Render = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(model, composite, mask) to the harmonised batch."""
 
 
 def _read(path: Path, mode: str, size: int) -> Tensor:
@@ -35,8 +38,13 @@ class Validation:
         self.kinds = np.array([kinds.get(r.composite.stem, "all") for r in rows])
 
     @torch.no_grad()
-    def measure(self, model: HarmonizationModel) -> dict[str, float]:
-        """Mean and median fMSE (0..255 scale) over all and per kind, and the mean on untouched photos."""
+    def measure(self, model: nn.Module, render: Render) -> dict[str, float]:
+        """Mean and median fMSE (0..255 scale) over all and per kind, and the mean on untouched photos.
+
+        Args:
+            model: is put into evaluation mode for the while.
+            render: harmonises a batch with it, as `Objective.render` does.
+        """
         was_training = model.training
         model.eval()
         device = next(model.parameters()).device
@@ -45,14 +53,9 @@ class Validation:
         for i in range(0, len(self.composite), self.batch):
             composite, mask, real = (x[i : i + self.batch].to(device) for x in (self.composite, self.mask, self.real))
             for source, into in ((composite, errors), (real, untouched)):
-                result = self._render(model, source, mask).clamp(0, 1)
+                result = render(model, source, mask).clamp(0, 1)
                 into.append(foreground_mse(result, real, mask).cpu() * 255**2)
         model.train(was_training)
         e = torch.cat(errors).numpy()
         report = {"mean": float(e.mean()), "median": float(np.median(e)), "untouched": float(torch.cat(untouched).mean())}
         return report | {str(k): float(e[self.kinds == k].mean()) for k in np.unique(self.kinds)}
-
-    def _render(self, model: HarmonizationModel, composite: Tensor, mask: Tensor) -> Tensor:
-        out = model(composite, mask, None)
-        matrix = torch.nn.functional.interpolate(out.matrix, size=composite.shape[-2:], mode="bilinear", align_corners=False)
-        return composite + mask * (apply_affine(composite, matrix) - composite)

@@ -74,11 +74,28 @@ def test_the_command_trains_and_draws_curves(photo_folder: Path, tmp_path: Path,
     assert isinstance(load_model(result["weights"]), RaihaS)
 
 
+def test_rhnet_is_trained_too(photo_folder: Path, triplet_folder: Path, tmp_path: Path) -> None:
+    model = {"ngf": 4, "content_channels": 256, "prior": "embedded", "input_size": 64}
+    more = {"architecture": "rhnet", "model": model, "steps": 3, "references": {"count": [0.0, 1.0]}, "validate_every": 3}
+    trainer = Trainer(config_from(settings(photo_folder, triplet_folder, tmp_path / "run", **more)))
+    before = {k: v.clone() for k, v in trainer.objective.model.state_dict().items()}
+    trainer.run()
+    after = trainer.objective.model.state_dict()
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert "model_layer0.weight" in changed and not any(k.startswith("prior.") for k in changed)
+    from raiha_core.models import load_model
+    from raiha_core.models.rhnet import RHNet
+
+    assert isinstance(load_model(tmp_path / "run" / "model.safetensors"), RHNet)
+
+
 def test_schedules() -> None:
     config = config_from({"out": "o", "sources": [], "steps": 100, "warmup": 10, "sizes": [[0, 128], [0.5, 160]], "learning_rate": 1.0})
     assert size_at(config, 0) == 128 and size_at(config, 50) == 160
     assert rate_at(config, 0) == pytest.approx(0.1, rel=0.01) and rate_at(config, 99) < 0.01
     assert rate_at(config, 30) > rate_at(config, 60)
+    line = config_from({"out": "o", "sources": [], "steps": 100, "warmup": 1, "learning_rate": 1.0, "schedule": "linear"})
+    assert rate_at(line, 25) == pytest.approx(0.75) and rate_at(line, 50) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
