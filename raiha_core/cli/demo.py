@@ -66,7 +66,7 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
         write_image(out / f"{name}_{suffix}.png", image)
     drawn = render_attention(guided.attention[0], picture, mask, found, box=guided.transform[0].box, labels=[r.path.name for r in found])
     atomically(out / f"{name}_attention.png", lambda part: drawn.save(part))
-    panels = {"composite as pasted": picture.pil(), "harmonised": plain.image.pil(), "with retrieved references": guided.image.pil()}
+    panels = {"composite": picture.pil(), "harmonised": plain.image.pil(), "with retrieved references": guided.image.pil()}
     sheet = side_by_side(panels, found)
     target = out / f"{name}_side_by_side.png"
     atomically(target, lambda part: sheet.save(part))
