@@ -45,6 +45,15 @@ class Output(NamedTuple):
     foreground: Tensor
 
 
+class _Looked(NamedTuple):
+    """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; and their `summary`."""
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor
+    summary: Tensor
+
+
 class _Block(nn.Module):
     """Residual block whose normalisation tells foreground from background."""
 
@@ -183,80 +192,80 @@ class RaihaS(HarmonizationModel):
         step = (edge.outer - edge.inner) * edge.weight
         x = self.before(self.enter(torch.cat([deep, colours, covered, step, edge.weight], 1)), touched.to(deep.dtype))
 
-        # Keys: background tokens of the composite, then every token of every reference.
-        keys, values, allowed = [self.key(deep)], [torch.cat([x, colours], 1)], [~touched]
         # Statistics need no more than every second row and column.
         pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
-        outer = 1 - inner
-        back = moments(pixels, outer)
-        bias = [torch.zeros(b, h * w, dtype=x.dtype, device=x.device)]
-        reference_last = torch.zeros_like(last.mean((2, 3)))
-        if references is not None and references.shape[1] > 0:
-            r = references.shape[1]
-            flat = references.flatten(0, 1)
-            deep_r, last_r = self._see(flat)
-            empty = torch.zeros_like(flat[:, :1])
-            colours_r = _token_colours(flat, torch.ones_like(empty))
-            none = F.avg_pool2d(empty, STRIDE)
-            x_r = self.before(self.enter(torch.cat([deep_r, colours_r, none, none.expand(-1, 4, -1, -1)], 1)), none)
-            light = self._light(moments(flat[..., ::4, ::4].flatten(2), torch.ones_like(empty[..., ::4, ::4]).flatten(2)), back, r)
-            pooled_r = last_r.mean((2, 3)).reshape(b, r, -1)
-            alike = F.cosine_similarity(
-                pooled_r, _masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1])))[:, None], dim=2
-            )
-            logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
-            reference_last = (pooled_r * logit.softmax(1)).sum(1)
-            for k in range(r):
-                keys.append(self.key(deep_r).reshape(b, r, KEY, h, w)[:, k])
-                values.append(torch.cat([x_r, colours_r], 1).reshape(b, r, -1, h, w)[:, k])
-                allowed.append(torch.ones_like(touched))
-                bias.append(logit[:, k].expand(b, h * w))
+        back = moments(pixels, 1 - inner)
+        summary = _masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1])))
+        own_values = torch.cat([x, colours], 1)
+        looked = None if references is None or not references.shape[1] else self._reference_tokens(references, back, summary)
+        keys, values = self.key(deep).flatten(2), own_values.flatten(2)
+        allowed, bias = ~touched.flatten(1), torch.zeros(b, h * w, dtype=x.dtype, device=x.device)
         attended, weights = cosine_attention(
-            keys[0].flatten(2),
-            torch.cat([k.flatten(2) for k in keys], 2),
-            torch.cat([v.flatten(2) for v in values], 2),
-            torch.cat([a.flatten(1) for a in allowed], 1),
+            keys,
+            keys if looked is None else torch.cat([keys, looked.keys], 2),
+            values if looked is None else torch.cat([values, looked.values], 2),
+            allowed if looked is None else torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1),
             self.scale.clamp(1, 50),
-            torch.cat(bias, 1),
+            bias if looked is None else torch.cat([bias, looked.bias], 1),
         )
         match = attended.reshape(b, -1, h, w)
         # How concentrated the attention is says how good the match is.
         sharp = weights.square().sum(2).clamp_min(1e-8).log().reshape(b, 1, h, w) / 8 + 0.5
         own = touched.to(x.dtype)
         seen = match[:, -COLOUR:]
-        fused = self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1))
-        x = self.after(fused, own)
+        x = self.after(self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1)), own)
 
         inside, away = covered * own, (1 - covered) * (1 - own)
+        ridge = F.softplus(self.ridge)
         fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
-        a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge))
-        across, a_edge, d_edge = _edge_evidence(edge, F.softplus(self.ridge))
-        evidence = torch.cat(
-            [
-                _masked_mean(x, inside),
-                _masked_mean(x, away),
-                _masked_mean(match[:, :TRUNK], inside),
-                _masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1]))),
-                last.mean((2, 3)),
-                reference_last,
-                describe(pixels, inner),
-                describe(pixels, outer),
-                back[1].flatten(1) * 4,
-                _masked_mean(seen - colours, inside) * 2,
-                _masked_mean((seen - colours).abs(), inside) * 2,
-                (a_fit - torch.eye(3, device=x.device)).flatten(1).clamp(-2, 2),
-                d_fit * 2,
-                _masked_mean(sharp, inside),
-                mask.mean((2, 3)),
-                own.mean((2, 3)),
-                torch.full((b, 1), 0.0 if references is None else 1.0, device=x.device, dtype=x.dtype),
-                across,
-            ],
-            1,
-        )
-        hidden = self.head(evidence)
+        a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, ridge)
+        across, a_edge, d_edge = _edge_evidence(edge, ridge)
+        evidence = [
+            *(_masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
+            summary,
+            last.mean((2, 3)),
+            torch.zeros_like(summary) if looked is None else looked.summary,
+            describe(pixels, inner),
+            describe(pixels, 1 - inner),
+            back[1].flatten(1) * 4,
+            _masked_mean(seen - colours, inside) * 2,
+            _masked_mean((seen - colours).abs(), inside) * 2,
+            (a_fit - torch.eye(3, device=x.device)).flatten(1).clamp(-2, 2),
+            d_fit * 2,
+            _masked_mean(sharp, inside),
+            mask.mean((2, 3)),
+            own.mean((2, 3)),
+            torch.full((b, 1), 0.0 if references is None else 1.0, device=x.device, dtype=x.dtype),
+            across,
+        ]
+        hidden = self.head(torch.cat(evidence, 1))
         matrix, overall = self._compose(self.overall(hidden), hidden, x, moments(pixels, inner)[0], [(a_fit, d_fit), (a_edge, d_edge)])
         return Output(matrix, overall, weights, touched.flatten(1))
+
+    def _reference_tokens(self, references: Tensor, back: tuple[Tensor, Tensor], summary: Tensor) -> _Looked:
+        """What `(B, R, 3, S, S)` references offer to the foreground; `back` and `summary` say what they should fit."""
+        b, r = references.shape[:2]
+        flat = references.flatten(0, 1)
+        deep, last = self._see(flat)
+        everywhere = torch.ones_like(flat[:, :1])
+        colours = _token_colours(flat, everywhere)
+        none = torch.zeros_like(colours[:, :1])
+        x = self.before(self.enter(torch.cat([deep, colours, none, none.expand(-1, 4, -1, -1)], 1)), none)
+        light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), back, r)
+        pooled = last.mean((2, 3)).reshape(b, r, -1)
+        alike = F.cosine_similarity(pooled, summary[:, None], dim=2)
+        logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
+
+        def in_a_row(y: Tensor) -> Tensor:
+            return y.flatten(2).reshape(b, r, y.shape[1], -1).transpose(1, 2).flatten(2)
+
+        tokens = deep.shape[-2] * deep.shape[-1]
+        return _Looked(
+            in_a_row(self.key(deep)),
+            in_a_row(torch.cat([x, colours], 1)),
+            logit.expand(-1, -1, tokens).flatten(1),
+            (pooled * logit.softmax(1)).sum(1),
+        )
 
     def _light(self, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
         """How a reference's light differs from the background's, `(B, R, 18)`: signed and absolute differences of moments."""

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..content import load_encoder
 from ..errors import RaihaError
+from ..evaluation import IHarmony4, TripletFolder
 from .augment import Looks
 from .config import SourceConfig, TrainConfig
 from .neighbours import content_neighbours
 from .pack import build_pack
 from .sources import PhotoSource, RawBatch
-from .triplets import TripletSource, iharmony4_rows, triplet_rows
+from .triplets import TripletSource
 
 
 class Source(Protocol):
@@ -77,9 +78,9 @@ def open_source(config: SourceConfig, cache: Path) -> Source:
         pack = build_pack(root, cache)
         return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
     if config.kind == "triplets":
-        return TripletSource(triplet_rows(root), cache)
+        return TripletSource(TripletFolder(root))
     if config.kind == "iharmony4":
-        return TripletSource(iharmony4_rows(root, "train"), cache)
+        return TripletSource(IHarmony4(root, "train"))
     raise RaihaError(f"The training source kind {json.dumps(config.kind)} is not known; use photos, triplets or iharmony4.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ..evaluation import TripletFolder
 from .losses import foreground_mse
-from .triplets import triplet_rows
 
 Render = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(model, composite, mask) to the harmonised batch."""
@@ -28,14 +27,12 @@ class Validation:
     """Triplets held in memory as uint8-sized tensors; `index.jsonl` with `name` and `kind` splits the report."""
 
     def __init__(self, root: Path, size: int, batch: int = 16):
-        rows = triplet_rows(root)
+        items = tuple(TripletFolder(root))
         self.batch = batch
-        self.composite, self.mask, self.real = (
-            torch.cat([_read(r[i], mode, size) for r in rows]) for i, mode in enumerate(("RGB", "L", "RGB"))
-        )
-        index = root / "index.jsonl"
-        kinds = {r["name"]: r["kind"] for r in map(json.loads, index.read_text().splitlines())} if index.is_file() else {}
-        self.kinds = np.array([kinds.get(r.composite.stem, "all") for r in rows])
+        self.composite = torch.cat([_read(item.composite, "RGB", size) for item in items])
+        self.mask = torch.cat([_read(item.mask, "L", size) for item in items])
+        self.real = torch.cat([_read(item.real, "RGB", size) for item in items])
+        self.kinds = np.array([item.group or "all" for item in items])
 
     @torch.no_grad()
     def measure(self, model: nn.Module, render: Render) -> dict[str, float]:
