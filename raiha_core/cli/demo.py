@@ -51,6 +51,7 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
 
     from ..attention import render_attention
     from ..image import atomically, fit_mask, read_image, read_mask, write_image
+    from ..inputs import reference_picture
 
     composite, mask_file = DATA / f"{name}_composite.jpg", DATA / f"{name}_mask.png"
     picture = read_image(composite)
@@ -61,10 +62,13 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
     own = [DATA / "gallery" / f"{EXAMPLES[name]}.jpg"]
     where = torch.from_numpy(mask)[None, None]
     found = index.retrieve(picture.rgb_tensor(), where, 2, min_content=0.4, query_path=composite, excluded=own)
-    guided = harmonizer.harmonize(picture, mask, found, attention=True)
+    references = [reference_picture(r) for r in found]
+    guided = harmonizer.harmonize(picture, mask, references, attention=True)
     for suffix, image in (("composite", picture), ("result", plain.image), ("result_with_references", guided.image)):
         write_image(out / f"{name}_{suffix}.png", image)
-    drawn = render_attention(guided.attention[0], picture, mask, found, box=guided.transform[0].box, labels=[r.path.name for r in found])
+    drawn = render_attention(
+        guided.attention[0], picture, mask, references, box=guided.transform[0].box, labels=[r.path.name for r in found]
+    )
     atomically(out / f"{name}_attention.png", lambda part: drawn.save(part))
     panels = {"composite": picture.pil(), "harmonised": plain.image.pil(), "with retrieved references": guided.image.pil()}
     sheet = side_by_side(panels, found)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,18 @@ from .pairing import Job, find_jobs, is_done
 
 if TYPE_CHECKING:
     from ..harmonizer import Harmonizer
-    from ..references import ReferenceIndex
+    from ..image import Picture
+    from ..references import Reference, ReferenceIndex
 
 FILE = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is the same for every picture of a batch."""
+    """What is the same for every picture of a batch; `read` keeps the reference photos, which all of them share."""
 
     references: tuple[Path, ...]
+    read: Callable[[Path], Picture]
     top_k: int
     strength: float
     resize_mask: bool
@@ -71,10 +74,11 @@ def command(
     if not batch:
         _check_single(jobs[0])
     from ..harmonizer import Harmonizer
+    from ..inputs import reference_picture
 
     harmonizer = Harmonizer(model, device)
     index = _open_index(directory, device)
-    options = Options(references, top_k, strength, resize_mask)
+    options = Options(references, functools.cache(reference_picture), top_k, strength, resize_mask)
     try:
         if batch:
             return run_batch(harmonizer, index, jobs, options, overwrite, as_json)
@@ -116,20 +120,22 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
     import torch
 
     from ..image import alpha_mask, check_output, fit_mask, read_image, read_mask, write_image
+    from ..inputs import reference_picture
 
     started = time.monotonic()
     check_output(job.output)
     picture = read_image(job.composite)
     raw = alpha_mask(picture) if job.mask is None else read_mask(job.mask)
     mask = fit_mask(raw, picture.size, options.resize_mask)
-    references: list[Any] = list(options.references)
-    names: list[dict[str, Any]] = [{"path": str(path)} for path in references]
+    names: list[dict[str, Any]] = [{"path": str(path)} for path in options.references]
+    retrieved: Sequence[Reference] = ()
     notices: Sequence[str] = ()
     if index is not None:
         found = index.retrieve(picture.rgb_tensor(), torch.from_numpy(mask)[None, None], options.top_k, query_path=job.composite)
-        references += found
         names += [{"path": str(r.path), "content": r.content, "illumination": r.illumination} for r in found]
-        notices = found.notices
+        retrieved, notices = found, found.notices
+    # Read here, since harmonising and drawing the attention both want them.
+    references = [*map(options.read, options.references), *map(reference_picture, retrieved)]
     result = harmonizer.harmonize(picture, mask, references, strength=options.strength, attention=job.attention is not None)
     write_image(job.output, result.image)
     row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
@@ -139,7 +145,7 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
     return row | {"references": names, "notices": list(notices), "seconds": round(time.monotonic() - started, 3)}
 
 
-def _write_attention(path: Path, result: Any, picture: Any, mask: Any, references: list[Any], labels: list[str]) -> None:
+def _write_attention(path: Path, result: Any, picture: Any, mask: Any, references: list[Picture], labels: list[str]) -> None:
     from ..attention import render_attention
     from ..image import atomically, check_output
 

@@ -11,7 +11,6 @@ import click
 from ..errors import RaihaError
 
 FOLDER = click.Path(path_type=Path)
-SHORT = {"photos": "photos", "triplets": "triplets", "iharmony4": "iharmony4"}
 
 
 @click.command()

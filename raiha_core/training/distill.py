@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib.util
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,29 +17,45 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..content.embedded import DIM, EmbeddedNet
 from .pack import build_pack
+from .sources import crop
 
 Teacher = Callable[[Tensor], Tensor]
 """`(B, 3, H, W)` in [0, 1] to a dense map `(B, C, h, w)`."""
 
 
 def mobilenet_teacher(folder: Path) -> Teacher:
-    """The MobileNetV2 in `folder` (`mobilenet_v2.py`, `mobilenet_v2.safetensors`): its last 1280-channel map."""
-    spec = importlib.util.spec_from_file_location("raiha_teacher", folder / "mobilenet_v2.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    net = module.load(str(folder / "mobilenet_v2.safetensors"))
+    """The MobileNetV2 in `folder/mobilenet_v2.safetensors`: its last 1280-channel map.
+
+    The file holds `w0, b0, w1, b1, ...` with batch norm folded in, and the metadata key `meta`: (is depthwise, stride) of each
+    convolution in order (Sandler et al., 2018). Only tensors are read; nothing of the folder is run.
+    """
+    with safe_open(folder / "mobilenet_v2.safetensors", "pt") as file:
+        meta = json.loads(file.metadata()["meta"])
+        weights = [file.get_tensor(f"w{i}").float() for i in range(len(meta))]
+        biases = [file.get_tensor(f"b{i}").float() for i in range(len(meta))]
+
+    def convolve(i: int, x: Tensor, clip: bool = True) -> Tensor:
+        depthwise, stride = meta[i]
+        if weights[i].shape[-1] == 3:  # padded as TensorFlow does
+            x = F.pad(x, (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1))
+        y = F.conv2d(x, weights[i], biases[i], stride=stride, groups=len(weights[i]) if depthwise else 1)
+        return y.clamp(0, 6) if clip else y
 
     @torch.inference_mode()
     def features(rgb: Tensor) -> Tensor:
-        last: Tensor = net(rgb * 2 - 1, feats=True)[2]
-        return last
+        x = convolve(2, convolve(1, convolve(0, rgb * 2 - 1)), clip=False)
+        # Then blocks of three: expand, filter, project; the last two convolutions are the wide map and the classifier.
+        for i in range(3, len(meta) - 2, 3):
+            y = convolve(i + 2, convolve(i + 1, convolve(i, x)), clip=False)
+            x = x + y if y.shape == x.shape else y
+        return convolve(len(meta) - 2, x)
 
     return features
 
@@ -91,16 +107,6 @@ def random_boxes(n: int, generator: torch.Generator, low: float = 0.35) -> Tenso
     size = low + (1 - low) * torch.rand(n, 2, generator=generator) ** 0.7
     origin = torch.rand(n, 2, generator=generator) * (1 - size)
     return torch.cat([origin, origin + size], 1)
-
-
-def crop(x: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Bilinear crops of `(B, C, H, W)` at `boxes`, `(B, C, size, size)`."""
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) - 1, boxes[:, 2:] - boxes[:, :2]
-    theta = torch.zeros(len(x), 2, 3)
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = half[:, 0], half[:, 1], centre
-    return F.grid_sample(
-        x, F.affine_grid(theta, [len(x), x.shape[1], size, size], align_corners=False), padding_mode="border", align_corners=False
-    )
 
 
 def distill(pack: Path, data: Path, teacher: Teacher, out: Path, minutes: float, batch: int = 48, size: int = 160, seed: int = 0) -> None:

@@ -7,7 +7,6 @@ composites, truths and references on the device of the model.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
 import torch
@@ -275,8 +274,3 @@ def positive_boxes(mask: Tensor, generator: torch.Generator) -> Tensor:
         better = (held <= 0.5) & (share > held)
         best, held = torch.where(better[:, None], box, best), torch.where(better, share, held)
     return best
-
-
-def config_of(instance: Any) -> dict[str, Any]:
-    """A dataclass as plain values, for logs."""
-    return {f.name: getattr(instance, f.name) for f in fields(instance)}

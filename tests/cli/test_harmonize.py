@@ -113,6 +113,19 @@ def test_batch_goes_on_after_a_bad_file(batch: tuple[Path, Path, Path], capsys: 
     assert sorted(p.name for p in out.iterdir()) == ["photo0.png", "photo2.png"]
 
 
+def test_a_batch_reads_its_reference_once(
+    batch: tuple[Path, Path, Path], scene_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raiha_core import inputs
+
+    reference, read, seen = scene_files[0], inputs.read_image, []
+    monkeypatch.setattr(inputs, "read_image", lambda path: (seen.append(Path(path)), read(path))[1])
+    composites, masks, out = batch
+    arguments = ["harmonize", composites, masks, "-o", out, "-r", reference, "--attention", out / "looked"]
+    assert call(capsys, *arguments)[0] == 0 and len(list(out.glob("*.png"))) == 3
+    assert seen.count(reference) == 1
+
+
 def test_batch_without_a_mask_says_which(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     composites, masks, out = batch
     (masks / "photo2_mask.png").unlink()
