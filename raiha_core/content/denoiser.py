@@ -29,7 +29,7 @@ class Denoiser(nn.Module):
         try:
             from timm.models.vision_transformer import Block
         except ImportError:
-            raise RaihaError("The denoising block needs timm: install it with `pip install raiha[encoders]`.") from None
+            raise RaihaError("The denoising block needs timm: install it with `pip install timm`.") from None
 
         self.pos_embed = nn.Parameter(torch.randn(1, side * side, channels) * 0.02)
         norm: Any = partial(nn.LayerNorm, eps=1e-6)

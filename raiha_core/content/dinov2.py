@@ -39,7 +39,7 @@ def create_vit(model: str) -> nn.Module:
 
 
 def _needs_timm(model: str) -> RaihaError:
-    return RaihaError(f"The encoder dinov2:{model} needs timm: install it with `pip install raiha[encoders]`.")
+    return RaihaError(f"The encoder dinov2:{model} needs timm: install it with `pip install timm`.")
 
 
 def read_vit(model: str, path: Path) -> nn.Module:

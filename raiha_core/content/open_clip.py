@@ -59,7 +59,7 @@ class OpenClipEncoder(ContentEncoder):
         try:
             import open_clip
         except ImportError:
-            raise RaihaError("Encoders named open_clip: need open_clip: install it with `pip install raiha[encoders]`.") from None
+            raise RaihaError("Encoders named open_clip: need open_clip: install it with `pip install open_clip_torch`.") from None
         options: dict[str, Any] = {}
         if path is not None and path.is_dir() and not model:
             name, source, file, weights = f"open_clip:@{path.resolve()}", f"local-dir:{path}", _weights_in(path), None
