@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -24,6 +25,10 @@ _lock = threading.Lock()
 @contextmanager
 def installed() -> Iterator[None]:
     """Say in a sentence which package is missing; only the reference nodes need any beyond those of Harmonize Composite."""
+    # While faiss looks for its fastest variant, it would write a line into ComfyUI's log for each that is not there.
+    loader = logging.getLogger("faiss.loader")
+    level = loader.level
+    loader.setLevel(logging.WARNING)
     try:
         yield
     except ModuleNotFoundError as error:
@@ -32,6 +37,8 @@ def installed() -> Iterator[None]:
             f"Finding references needs the Python package {name}, which is not installed: run pip install -r requirements.txt in "
             "the pack's folder with ComfyUI's Python. Harmonize Composite works without it."
         ) from None
+    finally:
+        loader.setLevel(level)
 
 
 def opened(directory: Path, encoder: str | None = None) -> ReferenceIndex:
@@ -40,7 +47,7 @@ def opened(directory: Path, encoder: str | None = None) -> ReferenceIndex:
     Raises:
         RaihaError: there is none, it is damaged, or it was made with another encoder.
     """
-    with _lock:
+    with _lock, installed():
         index = _open.pop(directory, None)
         if index is not None and (encoder is None or encoder == index.encoder_info.id):
             index.refresh()

@@ -52,13 +52,8 @@ class RetrieveReferences(io.ComfyNode):
                     step=0.05,
                     tooltip="Photos that fit worse than this are left out; pinned ones stay.",
                 ),
-                RaihaPicks.Input(
-                    "picks",
-                    default="{}",
-                    optional=True,
-                    socketless=True,
-                    tooltip="Click a photo to pin it, alt-click (or press Delete) to keep it out.",
-                ),
+                # No tooltip: it would lie over the photos, and the strip says itself what to do.
+                RaihaPicks.Input("picks", default="{}", optional=True, socketless=True),
             ],
             outputs=[
                 RaihaReferences.Output("references", display_name="references", tooltip="For Harmonize Composite."),

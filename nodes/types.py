@@ -105,6 +105,8 @@ def frames(image: Tensor, mask: Tensor) -> Frames:
         hint = "scale one of them so that the sizes agree"
         if mask.shape[1:] == (64, 64) and not mask.any():
             hint = "Load Image gives such an empty mask where a picture has no transparency, so paint a mask or connect another"
+        elif all(0 <= m - s < 16 for m, s in zip(mask.shape[1:], (height, width), strict=True)):
+            hint = "VAE Encode cuts sizes down to multiples of 8, so scale the picture and its mask to such a size before it"
         raise RaihaError(f"The mask is {mask.shape[2]} x {mask.shape[1]} but the image is {width} x {height}; {hint}.")
     if len(mask) not in (1, count):
         raise RaihaError(f"There are {len(mask)} masks for {count} images; give one mask for all of them or one for each.")

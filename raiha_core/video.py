@@ -1,7 +1,8 @@
 """Clips that do not flicker: one colour transform for all frames, or transforms smoothed over time.
 
 A transform that jumps from frame to frame is seen as flicker even where each frame looks right on its own. Affine maps of
-the same box can be averaged, since the picture is linear in them.
+the same box can be averaged, since the picture is linear in them. What rhnet draws beside its affine maps (the residual of
+`LocalColours`) belongs to one frame's pixels, so it is left out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,7 +19,11 @@ from torch import Tensor
 from .errors import RaihaError
 from .harmonizer import PlacedTransform
 from .image import Box, Mask, crop_box
-from .models.base import AffineMap
+from .models.base import AffineMap, ColorTransform
+from .models.guided import LocalColours
+
+_POSITIONS = 16
+"""Rows and columns at which `flicker` looks at a transform."""
 
 
 def common_box(masks: Sequence[Mask], size: tuple[int, int], crops: bool) -> Box:
@@ -42,8 +48,9 @@ def average(transforms: Sequence[PlacedTransform]) -> list[PlacedTransform]:
     Raises:
         RaihaError: the model gives transforms that cannot be averaged.
     """
-    mean = _matrices(transforms).mean(0)
-    return [replace(t, transform=AffineMap(mean)) for t in transforms]
+    count = len(transforms)
+    [mean] = _mixed(transforms, torch.full((1, count), 1 / max(1, count)))
+    return [replace(t, transform=mean) for t in transforms]
 
 
 def smooth(transforms: Sequence[PlacedTransform], frames: float) -> list[PlacedTransform]:
@@ -57,33 +64,45 @@ def smooth(transforms: Sequence[PlacedTransform], frames: float) -> list[PlacedT
     """
     if not (math.isfinite(frames) and frames > 0):
         raise RaihaError(f"The smoothing is {frames} frames; give a positive number.")
-    matrices = _matrices(transforms)
-    at = torch.arange(len(matrices), dtype=torch.float32, device=matrices.device)
-    weights = torch.softmax(-((at[:, None] - at) ** 2) / (2 * frames * frames), 1)
-    smoothed = torch.einsum("tu,u...->t...", weights, matrices)
-    return [replace(t, transform=AffineMap(m)) for t, m in zip(transforms, smoothed, strict=True)]
+    at = torch.arange(len(transforms), dtype=torch.float32)
+    smoothed = _mixed(transforms, torch.softmax(-((at[:, None] - at) ** 2) / (2 * frames * frames), 1))
+    return [replace(t, transform=m) for t, m in zip(transforms, smoothed, strict=True)]
 
 
 def flicker(transforms: Sequence[PlacedTransform]) -> float:
     """How much a transform changes from frame to frame: 255 times the mean change of a colour that it is applied to.
 
-    Averaged over the map and the 27 colours with channels of 0, 0.5 or 1; in steps of 8-bit values, 0 for one frame.
+    Averaged over places and the 27 colours with channels of 0, 0.5 or 1; in steps of 8-bit values, 0 for one frame.
 
     Raises:
-        RaihaError: the transforms are not affine maps of one size.
+        RaihaError: the transforms are not all of one box.
     """
-    matrices = _matrices(transforms)
-    if len(matrices) < 2:
-        return 0.0
-    level = torch.tensor([0.0, 0.5, 1.0], device=matrices.device)
+    if len({t.box for t in transforms}) > 1:
+        raise RaihaError("The transforms are of different boxes, so they cannot be compared; predict them with one common box.")
+    moved = [_moved(t) for t in transforms]
+    changes = [(after - before).abs().mean() for before, after in pairwise(moved)]
+    return float(torch.stack(changes).mean() * 255) if changes else 0.0
+
+
+def _moved(placed: PlacedTransform) -> Tensor:
+    """What becomes of the colours that `flicker` looks at, `(27, 1, 3, 16, 16)`."""
+    at = (torch.arange(_POSITIONS) + 0.5) / _POSITIONS
+    level = torch.tensor([0.0, 0.5, 1.0])
+    transform = placed.transform.to("cpu")
     colours = torch.cartesian_prod(level, level, level)
-    change = (matrices[1:] - matrices[:-1]).unflatten(1, (3, 4))
-    moved = torch.einsum("tokhw,ck->tochw", change[:, :, :3], colours) + change[:, :, 3:]
-    return float(moved.abs().mean() * 255)
+    return torch.stack([transform(c[None, :, None, None].expand(1, 3, _POSITIONS, _POSITIONS), at, at) for c in colours])
 
 
-def _matrices(transforms: Sequence[PlacedTransform]) -> Tensor:
+def _mixed(transforms: Sequence[PlacedTransform], weights: Tensor) -> list[ColorTransform]:
+    """Weighted sums of transforms, one for each row of `weights`."""
     maps = [t.transform for t in transforms]
-    if not maps or not all(isinstance(m, AffineMap) for m in maps) or len({t.box for t in transforms}) > 1:
-        raise RaihaError("The transforms of this model cannot be averaged over time; use raiha-s, or harmonise each frame on its own.")
-    return torch.stack([m.matrix for m in maps if isinstance(m, AffineMap)])
+    affine = [m for m in maps if isinstance(m, AffineMap)]
+    local = [m for m in maps if isinstance(m, LocalColours)]
+    stacked = [m.matrix for m in affine or local]
+    same = len({m.shape for m in stacked}) == 1 and len({t.box for t in transforms}) == 1
+    if not (same and len(stacked) == len(maps)):
+        raise RaihaError("The transforms of this model cannot be averaged over time; harmonise each frame on its own.")
+    sums = torch.einsum("tu,u...->t...", weights.to(stacked[0]), torch.stack(stacked))
+    if affine:
+        return [AffineMap(m) for m in sums]
+    return [LocalColours(m, torch.zeros(3, 1, 1, device=m.device)) for m in sums]

@@ -18,7 +18,11 @@ export class Strip {
     this.status = element('span', 'raiha-status')
     this.status.setAttribute('role', 'status')
     this.clear = element('button', 'raiha-clear', { type: 'button', textContent: options.words.clear, title: options.words.clearTip })
-    this.clear.addEventListener('click', () => options.onClear())
+    this.clear.addEventListener('click', () => {
+      options.onClear()
+      // The button hides; without this, the keyboard's focus would be lost.
+      this.grid.firstElementChild?.focus({ preventScroll: true })
+    })
     const head = element('div', 'raiha-head')
     head.append(this.status, this.clear)
     this.grid = element('div', 'raiha-grid')
@@ -39,7 +43,7 @@ export class Strip {
     this.enlarge(null)
     const focused = this.grid.contains(document.activeElement) ? document.activeElement.dataset.id : null
     this.grid.replaceChildren(...photos.map((photo, i) => this.card(photo, picks, i)))
-    if (focused) this.grid.querySelector(`[data-id="${focused}"]`)?.focus()
+    if (focused) this.grid.querySelector(`[data-id="${focused}"]`)?.focus({ preventScroll: true })
     const parts = []
     if (picks.pinned.length) parts.push(`${picks.pinned.length} ${words.pinned}`)
     if (picks.excluded.length) parts.push(`${picks.excluded.length} ${words.excluded}`)
@@ -70,7 +74,9 @@ export class Strip {
       event.stopPropagation()
       onToggle(event.altKey ? 'excluded' : 'pinned', photo.id)
     })
-    for (const name of ['pointerenter', 'focus']) card.addEventListener(name, () => this.enlarge(card, photo, scores))
+    card.addEventListener('pointerenter', () => this.enlarge(card, photo, scores))
+    // Only for the keyboard's focus: after a click, the large picture would stay when the pointer has long left.
+    card.addEventListener('focus', () => card.matches(':focus-visible') && this.enlarge(card, photo, scores))
     for (const name of ['pointerleave', 'blur']) card.addEventListener(name, () => this.enlarge(null))
     return card
   }

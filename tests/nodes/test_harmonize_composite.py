@@ -50,6 +50,20 @@ def test_video_modes_do_not_flicker(pack: SimpleNamespace, batch: Batch) -> None
     assert torch.allclose(averaged[0], pack.HarmonizeComposite.execute(still[:1], mask).args[0][0], atol=1e-5)
 
 
+def test_video_modes_with_the_papers_network(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    torch.manual_seed(0)
+    network = pack.module("raiha_core.models.rhnet").RHNet(ngf=4, content_channels=0, prior="embedded", input_size=64)
+    folder = pack.base / "models/raiha"
+    folder.mkdir(exist_ok=True)
+    pack.module("raiha_core.models.registry").save_model(network, folder / "mine.safetensors")
+    node = pack.HarmonizeComposite
+    each = node.execute(images, mask, "mine.safetensors").args[0]
+    one = node.execute(images, mask, "mine.safetensors", video_mode=pack.module("nodes.harmonize_composite").ONE).args[0]
+    outside = (mask == 0).expand(len(images), -1, -1)
+    assert torch.equal(one[outside], images[outside]) and not torch.equal(one, each)
+
+
 def test_frames_without_foreground_are_copied(pack: SimpleNamespace, batch: Batch) -> None:
     images, mask = batch
     masks = mask.repeat(4, 1, 1)
@@ -70,6 +84,7 @@ def test_plain_reference_images_change_the_result(pack: SimpleNamespace, batch: 
     [
         (lambda i, m: (i, m[:, :50]), "The mask is 128 x 50 but the image is 128 x 96"),
         (lambda i, m: (i, torch.zeros(1, 64, 64)), "paint a mask or connect another"),
+        (lambda i, m: (i[:, :88, :120], m), "multiples of 8"),
         (lambda i, m: (i, m.repeat(3, 1, 1)), "3 masks for 4 images"),
         (lambda i, m: (i, m * 0), "mask is empty"),
         (lambda i, m: (i, m * 0 + 1), "covers the whole image"),
