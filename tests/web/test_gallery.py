@@ -206,6 +206,46 @@ def test_keyboard(editor: Editor) -> None:
     assert editor.page.evaluate("() => app.graph._nodes.length") == nodes, "Delete must not delete the node"
 
 
+def test_clear_keeps_the_keyboard_in_the_strip(editor: Editor) -> None:
+    editor.open(WORKFLOW)
+    editor.run()
+    editor.cards.nth(1).click()
+    editor.page.locator(".raiha-clear").click()
+    assert editor.value() == {}
+    assert editor.page.evaluate("() => document.activeElement.className") == "raiha-card"
+
+
+def test_the_large_picture_goes_with_the_pointer(editor: Editor) -> None:
+    editor.open(WORKFLOW)
+    editor.run()
+    editor.cards.nth(1).click()
+    editor.page.mouse.move(5, 500)
+    editor.run()  # draws the strip anew and gives the clicked photo its focus back
+    assert editor.page.locator(".raiha-large").count() == 0
+    editor.page.keyboard.press("ArrowRight")
+    assert editor.page.locator(".raiha-large").count() == 1, "the keyboard enlarges, too"
+    editor.page.keyboard.press("Escape")
+    assert editor.page.locator(".raiha-large").count() == 0
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_help_pages_show_their_pictures(editor: Editor, language: str) -> None:
+    editor.page.evaluate("l => app.extensionManager.setting.set('Comfy.Locale', l)", language)
+    editor.open(WORKFLOW)
+    editor.page.evaluate(f"() => {{ app.canvas.deselectAll(); app.canvas.selectItems([{NODE}]) }}")
+    # A click by script: the toolbox over the node is drawn anew, now and then, while the language changes.
+    editor.page.wait_for_function(
+        """() => { if (!document.querySelector('.node-help-content')) document.querySelector('[data-testid=info-button]')?.click()
+            return document.querySelector('.node-help-content h1') }""",
+        polling=1000,
+    )
+    editor.page.wait_for_function("() => document.querySelector('.node-help-content img')?.naturalWidth > 100")
+    title = editor.page.locator(".node-help-content h1").inner_text()
+    assert title == {"en": "Retrieve References", "zh": "检索参考"}[language]
+    editor.shot(f"help_{language}")
+    editor.page.evaluate("() => app.extensionManager.setting.set('Comfy.Locale', 'en')")
+
+
 def test_inside_a_subgraph(editor: Editor) -> None:
     editor.open(WORKFLOW)
     editor.run()
