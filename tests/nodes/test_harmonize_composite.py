@@ -32,6 +32,13 @@ def test_values_above_one_and_half_precision_survive(pack: SimpleNamespace, batc
     assert half.dtype == torch.float16 and torch.equal(half[outside], images[:1].half()[outside])
 
 
+def test_white_read_as_254_is_white(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    dimmed = torch.where(mask == 1, torch.tensor(254 / 255), mask)
+    full = pack.HarmonizeComposite.execute(images[:1], mask).args[0]
+    assert not torch.equal(dimmed, mask) and torch.equal(pack.HarmonizeComposite.execute(images[:1], dimmed).args[0], full)
+
+
 def test_strength_zero_is_the_input(pack: SimpleNamespace, batch: Batch) -> None:
     assert torch.equal(pack.HarmonizeComposite.execute(*batch, strength=0.0).args[0], batch[0])
 
