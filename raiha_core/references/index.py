@@ -19,13 +19,14 @@ from ..errors import RaihaError
 from . import maintenance
 from . import manifest as manifests
 from .builder import Progress
-from .catalogue import ID_LENGTH, Catalogue
+from .catalogue import Catalogue
 from .checks import check_numbers, load_by_name, open_store, require_encoder, wrong_encoder
 from .lookup import Lookup
 from .manifest import EncoderInfo, Manifest
 from .query import make_query
-from .ranking import Ranked, Wishes, choose, rank
-from .reference import THUMBNAIL_SIDE, Reference, References, load_picture
+from .ranking import Wishes
+from .reference import THUMBNAIL_SIDE, References, load_picture
+from .search import search
 from .stores import VectorStore
 from .verify import Report
 from .verify import verify as verify_index
@@ -296,49 +297,18 @@ class ReferenceIndex:
             RaihaError: the index is empty, the mask is empty, shapes or numbers do not fit, the encoder cannot be had.
         """
         check_numbers(k=k, weight=weight, min_content=min_content, min_illumination=min_illumination)
-        total = self._catalogue.count()
-        if total == 0:
+        if self._catalogue.count() == 0:
             raise RaihaError(f"the index at {self.directory} holds no photos: add some with `raiha index add {self.directory} GALLERY`")
         query = make_query(composite, mask, self.encoder)
         pins, unknown = self._lookup.rows(pinned)
         notices = [f"the pinned photo {name} is not in the index and was skipped" for name in unknown]
         out = set(self._lookup.rows([*excluded, *([query_path] if query_path is not None else [])])[0])
         wishes = Wishes(k, weight, min_content, min_illumination, tuple(p for p in pins if p not in out), frozenset(out), deduplicate)
-        limit = max(256, 48 * k)
-        while True:
-            share = weight if query.illumination is not None else 0.0
-            regions = self._catalogue.regions(self._store.search(query.content, query.illumination, share, min(limit, total)).tolist())
-            regions += self._catalogue.regions_of(wishes.pinned)
-            missing: dict[str, None] = {}
-            chosen = choose(query, rank(query, regions, self._catalogue, wishes), wishes, lambda r: self._there(r, missing))  # noqa: B023
-            if len(chosen) >= k or limit >= total:
-                break
-            limit *= 8
+        found, missing = search(query, wishes, self._catalogue, self._store, self._lookup)
         notices += missing
         for notice in notices:
             _log.warning(notice)
-        return References((self._reference(r, r.image.id in wishes.pinned) for r in chosen), notices)
-
-    def _reference(self, ranked: Ranked, pinned: bool) -> Reference:
-        image = ranked.image
-        path = self._lookup.existing(image.id) or Path()
-        return Reference(
-            path,
-            image.hash[:ID_LENGTH],
-            ranked.content,
-            ranked.illumination,
-            ranked.score,
-            ranked.region.box,
-            (image.width, image.height),
-            pinned,
-        )
-
-    def _there(self, ranked: Ranked, missing: dict[str, None]) -> bool:
-        if self._lookup.existing(ranked.image.id) is not None:
-            return True
-        for path in self._lookup.paths(ranked.image.id)[:1]:
-            missing[f"{path} has vanished and was skipped: run `raiha index build` again to update the index"] = None
-        return False
+        return References(found, notices)
 
     # --- changing
 
