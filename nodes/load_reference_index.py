@@ -52,17 +52,16 @@ class LoadReferenceIndex(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, source: str, encoder: str) -> bool | str:
-        """Say what is wrong before anything runs."""
+    def validate_inputs(cls, source: str) -> bool | str:
+        """Say what is wrong before anything runs; ComfyUI checks the encoder itself."""
         try:
-            directory = folders.index_path(source, _name(encoder))
             if source.startswith(folders.PHOTOS_OF):
                 folders.gallery_path(source)
-            elif not source.startswith(folders.INDEX_OF) or not directory.is_dir():
+            elif not source.startswith(folders.INDEX_OF) or not folders.index_path(source, "embedded").is_dir():
                 return f"{source!r} is neither a gallery nor an index; choose one from the list."
         except RaihaError as error:
             return str(error)
-        return True if encoder in ENCODERS else f"There is no encoder {encoder!r}; choose one from the list."
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, source: str, encoder: str, update: bool) -> str:

@@ -67,7 +67,7 @@ def _spot() -> torch.Tensor:
     "source", ["photos: ../..", "photos: /etc", "index: ../raiha", "index: C:/x", "photos: nothing", "rubbish", "index: ."]
 )
 def test_nothing_outside_the_registered_folders(pack: SimpleNamespace, source: str) -> None:
-    assert isinstance(pack.LoadReferenceIndex.validate_inputs(source, "automatic"), str)
+    assert isinstance(pack.LoadReferenceIndex.validate_inputs(source), str)
     with pytest.raises(pack.error):
         pack.LoadReferenceIndex.execute(source)
 
@@ -79,8 +79,7 @@ def test_no_model_from_elsewhere(pack: SimpleNamespace, batch: Batch, name: str)
 
 
 def test_valid_inputs_are_valid(pack: SimpleNamespace) -> None:
-    assert pack.LoadReferenceIndex.validate_inputs(EXAMPLE, "automatic") is True
-    assert "no encoder" in pack.LoadReferenceIndex.validate_inputs(EXAMPLE, "magic")
+    assert pack.LoadReferenceIndex.validate_inputs(EXAMPLE) is True
     assert pack.RetrieveReferences.validate_inputs("{}") is True
     assert "Clear" in pack.RetrieveReferences.validate_inputs('{"pinned": ["../x"]}')
     assert "Clear" in pack.RetrieveReferences.validate_inputs("[1")

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -59,9 +60,9 @@ PLACE = """(type) => {
              width: n.size[0] * d.scale, height: (n.size[1] + 30) * d.scale } }"""
 
 
-def split(before: Image.Image, after: Image.Image) -> Image.Image:
-    """The left half before, the right half after."""
-    out, x = before.convert("RGB"), before.width // 2
+def split(before: Image.Image, after: Image.Image, mask: np.ndarray) -> Image.Image:
+    """Before on the left, after on the right, with the edge through the object's middle."""
+    out, x = before.convert("RGB"), round(float(np.nonzero(mask > 0.5)[1].mean()))
     out.paste(after.convert("RGB").crop((x, 0, after.width, after.height)), (x, 0))
     out.paste((255, 255, 255), (x - 1, 0, x + 2, out.height))
     return out
@@ -80,8 +81,9 @@ def one_node(harmonizer: Harmonizer) -> None:
     """Thumbnail of example 1, and Harmonize Composite's help picture: before and after, side by side."""
     composite = read_image(MEDIA / "raiha_example_cup.jpg")
     before = composite.pil()
-    after = harmonizer.harmonize(composite, read_mask(MEDIA / "raiha_example_cup_mask.png")).image.pil()
-    thumbnail(split(before, after), "1 harmonize with one node")
+    mask = read_mask(MEDIA / "raiha_example_cup_mask.png")
+    after = harmonizer.harmonize(composite, mask).image.pil()
+    thumbnail(split(before, after, mask), "1 harmonize with one node")
     side = Image.new("RGB", (before.width * 2 + 12, before.height), "white")
     side.paste(before, (0, 0))
     side.paste(after, (before.width + 12, 0))
@@ -115,7 +117,7 @@ def insertion(harmonizer: Harmonizer) -> None:
     pasted, mask = scene.copy(), Image.new("L", scene.size)
     pasted.paste(cutout.convert("RGB"), at, cutout.getchannel("A"))
     mask.paste(cutout.getchannel("A"), at)
-    thumbnail(split(pasted, harmonizer.harmonize(pasted, mask).image), "3 after object insertion")
+    thumbnail(split(pasted, harmonizer.harmonize(pasted, mask).image, as_mask(mask)), "3 after object insertion")
 
 
 def clip(harmonizer: Harmonizer) -> str:
@@ -133,7 +135,7 @@ def clip(harmonizer: Harmonizer) -> str:
     smooth = video.smooth(placed, SMOOTHING)
     middle = len(pictures) // 2
     after = harmonizer.apply(pictures[middle], masks[middle], smooth[middle]).pil()
-    thumbnail(split(pictures[middle].pil(), after), "4 video frames")
+    thumbnail(split(pictures[middle].pil(), after, masks[middle]), "4 video frames")
     rows = [("of each frame, as predicted", placed), (f"smoothed, {SMOOTHING:g} frames", smooth), ("one transform", video.average(placed))]
     lines = ["| transforms | change per frame |", "| --- | --- |"]
     return "\n".join(lines + [f"| {name} | {video.flicker(transforms):.2f} |" for name, transforms in rows])
@@ -178,7 +180,9 @@ class Screens:
 
     def whole(self, name: str, folder: Path) -> None:
         self.page.screenshot(path=folder / "screen.png")
-        Image.open(folder / "screen.png").convert("RGB").quantize(256).save(IMAGES / f"{name}.png", optimize=True)
+        Image.open(folder / "screen.png").convert("RGB").quantize(256, Image.Quantize.FASTOCTREE).save(
+            IMAGES / f"{name}.png", optimize=True
+        )
 
     def around(self, boxes: Sequence[dict[str, float]], file: Path, folder: Path, margin: int = 10) -> None:
         left, top = (max(0.0, min(b[k] for b in boxes) - margin) for k in ("x", "y"))
