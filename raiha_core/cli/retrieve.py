@@ -85,4 +85,6 @@ def command(
     if not found:
         click.echo("no photo fits: lower the minimum scores, or add photos to the index", err=True)
     for r in found:
-        click.echo(f"{r.score:.3f}  content {r.content:.3f}  illumination {r.illumination:.3f}  {r.id}  {r.path}")
+        click.echo(
+            f"{r.score:.3f}  content {r.content:.3f}  illumination {r.illumination:.3f}  {r.id}  {r.path}{'  (pinned)' if r.pinned else ''}"
+        )

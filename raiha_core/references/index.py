@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -34,7 +33,6 @@ from .verify import verify as verify_index
 PathLike = str | os.PathLike[str]
 
 DEFAULT_WEIGHT = 0.35
-_log = logging.getLogger(__name__)
 
 
 class ReferenceIndex:
@@ -302,13 +300,12 @@ class ReferenceIndex:
         query = make_query(composite, mask, self.encoder)
         pins, unknown = self._lookup.rows(pinned)
         notices = [f"the pinned photo {name} is not in the index and was skipped" for name in unknown]
-        out = set(self._lookup.rows([*excluded, *([query_path] if query_path is not None else [])])[0])
+        barred, unknown = self._lookup.rows(excluded)
+        notices += [f"the excluded photo {name} is not in the index" for name in unknown]
+        out = {*barred, *self._lookup.rows([] if query_path is None else [query_path])[0]}
         wishes = Wishes(k, weight, min_content, min_illumination, tuple(p for p in pins if p not in out), frozenset(out), deduplicate)
         found, missing = search(query, wishes, self._catalogue, self._store, self._lookup)
-        notices += missing
-        for notice in notices:
-            _log.warning(notice)
-        return References(found, notices)
+        return References(found, notices + missing)
 
     # --- changing
 

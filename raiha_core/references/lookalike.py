@@ -15,8 +15,9 @@ from torch.nn import functional as F
 
 SIDE = 32
 BYTES = SIDE * SIDE
-# Chosen on a handful of relit, resized and recompressed copies, which all stay above it; not measured on a large gallery.
-SAME = 0.75
+# Measured (docs/retrieval.md): every resized, recompressed or relit copy lies above, four in five of those with a few
+# percent cropped off; of thousands of pairs of similar but different photos none did.
+SAME = 0.6
 
 
 def look(image: Tensor) -> bytes:

@@ -75,6 +75,8 @@ def test_retrieve_finds_the_cat(capsys, scene, tmp_path):
     rows = json.loads(out)
     assert Path(rows["references"][0]["path"]).stem == "coffee" and rows["references"][0]["pinned"]
     assert cat not in [r["id"] for r in rows["references"]] and "nothing" in rows["notices"][0]
+    status, out, err = run(capsys, *arguments, "--exclude", "elsewhere", "--pin", cat)
+    assert status == 0 and err.count("elsewhere") == 1 and out.splitlines()[0].endswith("(pinned)")
     status, out, err = run(capsys, *arguments, "--min-content", 1)
     assert (status, out) == (0, "") and "no photo fits" in err
     status, out, _ = run(capsys, *arguments)

@@ -236,6 +236,24 @@ def test_vanished_files_are_skipped_and_said(index, query):
     assert [best[0].path.name in m for m in index.verify().missing] == [True]
 
 
+def test_a_gallery_that_is_gone_is_said_once(tmp_path, gallery, encoder, query):
+    with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
+        files = sorted(p for p in gallery.rglob("*") if p.is_file())
+        for file in files[:-3]:
+            file.unlink()
+        found = index.retrieve(*query, k=20)
+        assert len(found) == 3 and len(found.notices) == 6
+        assert found.notices[-1].startswith(f"{len(files) - 3 - 5} more photos have vanished")
+        gallery.rename(tmp_path / "elsewhere")
+        found = index.retrieve(*query, k=20)
+        assert not found and len(found.notices) == 1
+        assert str(gallery) in found.notices[0] and "--gallery" in found.notices[0]
+
+
+def test_unknown_exclusions_are_said(index, query):
+    assert "nowhere.png" in index.retrieve(*query, excluded=["nowhere.png"]).notices[0]
+
+
 def test_thumbnails_only_of_catalogued_photos(index, gallery):
     best = index.path_of(next(r for r in index._catalogue.images([1]).values()).hash[:16])
     assert best.is_relative_to(gallery)
