@@ -98,3 +98,20 @@ def test_example_workflows_are_whole(file: Path) -> None:
             kinds = [t for t, _ in {**spec["required"], **spec.get("optional", {})}.values()]
             widgets = [k for k in kinds if k in ("INT", "FLOAT", "COMBO", "BOOLEAN", "STRING", "RAIHA_PICKS")]
             assert len(node["widgets_values"]) == len(widgets)
+
+
+def test_the_published_package_holds_what_the_nodes_need() -> None:
+    pathspec = pytest.importorskip("pathspec")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout, from which the registry's tool packs")
+    left_out = pathspec.GitIgnoreSpec.from_lines((ROOT / ".comfyignore").read_text().splitlines())
+    packed = {name for name in listed.stdout.split("\0") if name and not left_out.match_file(name)}
+    tops = {name.split("/")[0] for name in packed}
+    assert not tops & {"tests", "benchmarks", "docs", "configs", "artifacts", ".ci"}
+    needed = {"__init__.py", "LICENSE", "README.md", "requirements.txt", "pyproject.toml", "raiha_core/weights/raiha-s.safetensors"}
+    needed |= {f"web/docs/{name}/{language}.md" for name in OURS for language in ("en", "zh")}
+    for folder in ("nodes", "web", "locales", "example_workflows"):
+        kept = (p for p in (ROOT / folder).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+        needed |= {p.relative_to(ROOT).as_posix() for p in kept}
+    assert needed <= packed
