@@ -1,11 +1,11 @@
 """Measure what retrieval finds: content and look-alikes; and draw contact sheets. For light see retrieval_light.py.
 
-    python benchmarks/retrieval_quality.py content --data FOLDER --index DIR [--encoder NAME] [--queries 300]
+    python benchmarks/retrieval_quality.py content --data FOLDER --index DIR [--folders photos pairs] [--encoder NAME] [--queries 300]
     python benchmarks/retrieval_quality.py lookalikes --data FOLDER --index DIR
     python benchmarks/retrieval_quality.py sheets --data FOLDER --index DIR --out DIR [--weight W]
 
-FOLDER holds photos/, masks.jsonl, pairs.jsonl and composites/; DIR is an index of its photos/ and pairs/, which `content`
-builds first (resumable). All but `sheets` print one JSON object. The protocols stand in docs/retrieval.md.
+FOLDER holds photos/, masks.jsonl, pairs.jsonl and composites/; DIR is an index of --folders, which `content` builds
+first (resumable). All but `sheets` print one JSON object. The protocols stand in docs/retrieval.md.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
     data = Path(options.data)
     encoder = load_encoder(options.encoder)
     start = time.perf_counter(), time.process_time()
-    index = ReferenceIndex.build([data / "photos", data / "pairs"], options.index, encoder)
+    index = ReferenceIndex.build([data / folder for folder in options.folders], options.index, encoder)
     built = {"build_s": round(time.perf_counter() - start[0]), "build_cpu_s": round(time.process_time() - start[1])}
     print(f"{len(index)} photos, {built}; histograms", file=sys.stderr)
     files = files_of(index, Path(options.index))
@@ -135,7 +135,7 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
     def ours(composite: Tensor, mask: Tensor, out: set[Path]) -> list[Path]:
         return [r.path for r in index.retrieve(composite, mask, 5, weight=0.0, excluded=out, deduplicate=False)]
 
-    tally = Tally({"ours": ours, "colour histogram": Colours(files)}, len(files))
+    tally = Tally({"ours": ours} if options.no_colours else {"ours": ours, "colour histogram": Colours(files)}, len(files))
     rng = np.random.default_rng(5)
     masks = [m for m in lines(data / "masks.jsonl") if m["label"] not in ("region", "sky", "road") and 0.03 <= (m["area"] or 0) <= 0.4]
     masks = [m for m in masks if data / m["photo"] in known]
@@ -278,6 +278,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="photos/, masks.jsonl, pairs.jsonl, composites/")
     parser.add_argument("--index", required=True, help="index folder: built by `content`, read by the others")
     parser.add_argument("--encoder", default="embedded", help="content encoder, for example embedded@FILE")
+    parser.add_argument("--folders", nargs="+", default=["photos", "pairs"], help="what `content` indexes, relative to the data folder")
+    parser.add_argument("--no-colours", action="store_true", help="leave out the baseline of `content`, which takes minutes")
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--weight", type=float, default=0.35, help="share of the light, for `sheets`")
     parser.add_argument("--out", default="sheets", help="where `sheets` writes")

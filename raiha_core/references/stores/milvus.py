@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 EMBEDDED = "milvus.db"
 _BATCH = 1000
 TOKEN_VARIABLE = "RAIHA_MILVUS_TOKEN"
+# The embedded server takes pymilvus' ping every 10 s for an attack and says so on stderr (GOAWAY); it is on this machine anyway.
+_QUIET = {"grpc.keepalive_time_ms": 3_600_000, "grpc.keepalive_permit_without_calls": False}
 
 
 class MilvusStore(VectorStore):
@@ -54,7 +56,7 @@ class MilvusStore(VectorStore):
             except ImportError:
                 raise RaihaError("the index keeps its vectors in Milvus, which needs pymilvus: pip install 'raiha[milvus]'") from None
             try:
-                self._client = MilvusClient(self.uri, token=self._token)
+                self._client = MilvusClient(self.uri, token=self._token, **({} if "uri" in self.options else {"grpc_options": _QUIET}))
             except (MilvusException, OSError, ValueError, ModuleNotFoundError) as error:
                 raise RaihaError(
                     f"cannot reach Milvus at {self.uri} ({_first_line(error)}): check the address, the token and the network"
