@@ -27,7 +27,7 @@ def moments(rgb: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.einsum("bin,bjn->bij", centred * weight, centred) / total[:, :, None]
 
 
-def _soft_bins(index: Tensor, weight: Tensor, bins: int) -> Tensor:
+def soft_bins(index: Tensor, weight: Tensor, bins: int) -> Tensor:
     """Histogram of fractional positions `(B, N)` in [0, bins - 1], each vote shared by the two nearest bins."""
     low = index.floor().clamp(0, bins - 2)
     share = index - low
@@ -57,7 +57,7 @@ def describe(rgb: Tensor, weight: Tensor) -> Tensor:
     w = (weight / weight.sum(2, keepdim=True).clamp_min(1e-6))[:, 0]
     x = rgb.clamp(0, 1)
     luminance = 0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2]
-    rows = [_soft_bins(c * (HISTOGRAM_BINS - 1), w, HISTOGRAM_BINS) for c in (luminance, x[:, 0], x[:, 1], x[:, 2])]
+    rows = [soft_bins(c * (HISTOGRAM_BINS - 1), w, HISTOGRAM_BINS) for c in (luminance, x[:, 0], x[:, 1], x[:, 2])]
     # Chroma is mostly small: a square root gives the neutral centre more bins.
     u, v = x[:, 0] - x[:, 1], (x[:, 0] + x[:, 1]) / 2 - x[:, 2]
     u, v = ((c.sign() * (c.abs() + 1e-6).sqrt() + 1) / 2 * (CHROMA_BINS - 1) for c in (u, v))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,15 @@ from torch.nn import functional as F
 from ..content.backbone import STRIDE, WIDTHS, Backbone, ConvNorm
 from .base import AffineMap, Attention, HarmonizationModel, Prediction, apply_affine
 from .colour_statistics import DESCRIPTOR, describe, fit_affine, moments
+from .edges import EDGE, STEPS, edge_colours, edge_evidence, spread_inside, step_histogram
 from .fusion import cosine_attention
 from .rain import RAIN
 from .registry import State, register
 
 KEY = 64
 TRUNK = 64
+WIDE = 96
+ALIKE = 0.3  # references less like the foreground than this are not believed; unrelated photos lie at 0.1 to 0.6, crops at 0.3 to 0.9
 COLOUR = 6  # mean and spread of a token's colours
 
 
@@ -35,23 +38,28 @@ class Output(NamedTuple):
     Attributes:
         matrix: `(B, 12, h, w)`, per-token affine transforms as in `AffineMap`.
         overall: `(B, 12, 1, 1)`, the global transform alone.
+        touched: `(B,)`, logit of the belief that the foreground does not belong yet; all changes are scaled by it.
+        alike: `(B,)`, cosine of what the foreground and the reference most like it show; 0 without references.
         weights: `(B, h * w, (1 + R) * h * w)`, attention of every token (only foreground rows mean anything).
         foreground: `(B, h * w)` bool, tokens touched by the mask.
     """
 
     matrix: Tensor
     overall: Tensor
+    touched: Tensor
+    alike: Tensor
     weights: Tensor
     foreground: Tensor
 
 
 class _Looked(NamedTuple):
-    """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; and their `summary`."""
+    """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; `summary`; `alike`."""
 
     keys: Tensor
     values: Tensor
     bias: Tensor
     summary: Tensor
+    alike: Tensor
 
 
 class _Block(nn.Module):
@@ -67,6 +75,35 @@ class _Block(nn.Module):
         return torch.relu(x + self.second(torch.relu(self.norm(self.first(x), mask))))
 
 
+L = TypeVar("L", nn.Linear, nn.Conv2d)
+
+
+def _zeros(layer: L, bias: list[float] | None = None) -> L:
+    """The layer with weights 0 and the bias given, or 0."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor(bias or [0.0] * len(layer.bias)))
+    return layer
+
+
+class _Wide(nn.Module):
+    """Residual branch at 1/16 resolution: lets places far apart talk, and starts as nothing."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.down = ConvNorm(width, WIDE, 2)
+        self.blocks = nn.ModuleList([_Block(WIDE), _Block(WIDE)])
+        self.up = _zeros(nn.Conv2d(WIDE, width, 1))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        coarse, inside = self.down(x), F.max_pool2d(mask, 2)
+        for block in self.blocks:
+            coarse = block(coarse, inside)
+        out: Tensor = x + F.interpolate(self.up(coarse), size=x.shape[-2:], mode="bilinear", align_corners=False)
+        return out
+
+
 def _masked_mean(x: Tensor, weight: Tensor) -> Tensor:
     return (x * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-4)
 
@@ -79,50 +116,8 @@ def _token_colours(rgb: Tensor, weight: Tensor) -> Tensor:
     return torch.cat([mean, (square - mean * mean).clamp_min(1e-6).sqrt()], 1)
 
 
-class _Edge(NamedTuple):
-    """Colours on both sides of the mask's edge, per token: `inner`, `outer` `(B, 3, h, w)`, `weight` `(B, 1, h, w)` in [0, 1]."""
-
-    inner: Tensor
-    outer: Tensor
-    weight: Tensor
-
-
-def _edge_colours(rgb: Tensor, mask: Tensor) -> _Edge:
-    """Mean colours of the rings just inside and just outside the mask, over windows of three tokens.
-
-    What is one surface on both sides must have one colour there: the cue that Poisson blending lives on.
-    """
-    wide = F.avg_pool2d(mask, 7, 1, 3, count_include_pad=False)
-    rings = (mask * (1 - wide), (1 - mask) * wide)
-    colours, shares = [], []
-    for ring in rings:
-        share = F.avg_pool2d(ring, 3 * STRIDE, STRIDE, STRIDE)
-        colours.append(F.avg_pool2d(rgb * ring, 3 * STRIDE, STRIDE, STRIDE) / (share + 1e-4))
-        shares.append(share)
-    return _Edge(colours[0], colours[1], (30 * torch.minimum(*shares)).clamp(0, 1))
-
-
-EDGE = 3 + 3 + 1 + 12 + 12
-"""Length of what `_edge_evidence` says about a whole edge."""
-
-
-def _edge_evidence(edge: _Edge, ridge: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Moments and two colour fits across the edge, `(B, EDGE)`, and the fit over places that look alike: A and shift."""
-    inner, outer, weight = (x.flatten(2) for x in edge)
-    difference = outer - inner
-    total = weight.sum(2).clamp_min(1e-4)
-    eye = torch.eye(3, device=inner.device)
-    a_all, d_all = fit_affine(inner, outer, weight, ridge)
-    alike = weight * (-(difference.square().sum(1, keepdim=True)) / 0.15**2).exp() + 1e-4 * weight
-    a_alike, d_alike = fit_affine(inner, outer, alike, ridge)
-    parts = [(difference * weight).sum(2) / total * 2, (difference.abs() * weight).sum(2) / total * 2, weight.mean(2)]
-    for a, d in ((a_all, d_all), (a_alike, d_alike)):
-        parts += [(a - eye).flatten(1).clamp(-2, 2), d * 2]
-    return torch.cat(parts, 1), a_all, d_all
-
-
 class RaihaS(HarmonizationModel):
-    """The default model: 2.6 M parameters, any number of references. See the module's docstring.
+    """The default model: 2.95 M parameters, any number of references. See the module's docstring.
 
     Args:
         input_size: side of the square picture it is shown, divisible by 32.
@@ -144,21 +139,22 @@ class RaihaS(HarmonizationModel):
         self.scale = nn.Parameter(torch.tensor(12.0))
         self.trust = nn.Sequential(nn.Linear(2 * 9 + 1, 32), nn.ReLU(), nn.Linear(32, 1))
         self.enter = nn.Sequential(nn.Conv2d(deep + COLOUR + 1 + 4, TRUNK, 1), nn.ReLU(inplace=True))
+        # What came after the first weights starts as nothing, so that older weights can go on being trained.
+        self.pixels = nn.Sequential(ConvNorm(4, 24, 2), ConvNorm(24, 32, 2), ConvNorm(32, 64, 2), _zeros(nn.Conv2d(64, TRUNK, 1)))
+        self.across = _zeros(nn.Conv2d(4, TRUNK, 1))
+        self.wide = _Wide(TRUNK)
+        self.trusts = _zeros(nn.Linear(256, 2), [-3.0, 3.0])
+        self.steps = nn.Sequential(nn.Linear(STEPS, 48), nn.ReLU(), _zeros(nn.Linear(48, 384)))
+        self.doubt = nn.Sequential(nn.Linear(256 + STEPS + 1, 24), nn.ReLU(), _zeros(nn.Linear(24, 1)))
         self.before = _Block(TRUNK)
         self.fuse = nn.Sequential(nn.Conv2d(TRUNK + 2 * COLOUR + 1, TRUNK, 1), nn.ReLU(inplace=True))
         self.after = _Block(TRUNK)
         pooled = 3 * TRUNK + 3 * c32 + 2 * DESCRIPTOR + 9 + 12 + 12 + 4 + EDGE
         self.head = nn.Sequential(nn.Linear(pooled, 384), nn.ReLU(), nn.Dropout(0.1), nn.Linear(384, 256), nn.ReLU())
-        self.overall = nn.Linear(256, 12 + 4)
+        self.overall = _zeros(nn.Linear(256, 12 + 4), [0.0] * 12 + [-3.0] * 4)  # the fits start nearly untrusted
         self.hand_down = nn.Linear(256, 32)
-        self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), nn.Conv2d(48, 12, 3, 1, 1))
+        self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), _zeros(nn.Conv2d(48, 12, 3, 1, 1)))
         self.ridge = nn.Parameter(torch.tensor(-5.0))
-        for last in (self.overall, self.local[-1]):
-            assert isinstance(last, nn.Linear | nn.Conv2d) and last.bias is not None
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-        with torch.no_grad():
-            self.overall.bias[12:] = -3.0  # the fits start nearly untrusted
 
     def config(self) -> dict[str, Any]:
         """See `HarmonizationModel.config`."""
@@ -188,9 +184,12 @@ class RaihaS(HarmonizationModel):
         touched = F.max_pool2d(mask, STRIDE) > 0.02  # (B, 1, h, w)
         covered = F.avg_pool2d(mask, STRIDE)
         colours = torch.where(touched, _token_colours(composite, mask), _token_colours(composite, 1 - mask))
-        edge = _edge_colours(composite, mask)
+        edge = edge_colours(composite, mask)
         step = (edge.outer - edge.inner) * edge.weight
-        x = self.before(self.enter(torch.cat([deep, colours, covered, step, edge.weight], 1)), touched.to(deep.dtype))
+        own, spread = touched.to(deep.dtype), spread_inside(edge)
+        x = self.enter(torch.cat([deep, colours, covered, step, edge.weight], 1))
+        x = x + self.pixels(torch.cat([composite - 0.5, mask], 1)) + self.across(spread)
+        x = self.before(x, own)
 
         # Statistics need no more than every second row and column.
         pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
@@ -211,15 +210,15 @@ class RaihaS(HarmonizationModel):
         match = attended.reshape(b, -1, h, w)
         # How concentrated the attention is says how good the match is.
         sharp = weights.square().sum(2).clamp_min(1e-8).log().reshape(b, 1, h, w) / 8 + 0.5
-        own = touched.to(x.dtype)
         seen = match[:, -COLOUR:]
         x = self.after(self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1)), own)
+        x = self.wide(x, own)
 
         inside, away = covered * own, (1 - covered) * (1 - own)
         ridge = F.softplus(self.ridge)
         fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
         a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, ridge)
-        across, a_edge, d_edge = _edge_evidence(edge, ridge)
+        across, a_edge, d_edge = edge_evidence(edge, ridge)
         evidence = [
             *(_masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
             summary,
@@ -238,9 +237,12 @@ class RaihaS(HarmonizationModel):
             torch.full((b, 1), 0.0 if references is None else 1.0, device=x.device, dtype=x.dtype),
             across,
         ]
-        hidden = self.head(torch.cat(evidence, 1))
-        matrix, overall = self._compose(self.overall(hidden), hidden, x, moments(pixels, inner)[0], [(a_fit, d_fit), (a_edge, d_edge)])
-        return Output(matrix, overall, weights, touched.flatten(1))
+        steps = step_histogram(composite, mask)
+        hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(steps))
+        front, fits = moments(pixels, inner), [(a_fit, d_fit), (a_edge, d_edge)]
+        matrix, overall, belief = self._compose(hidden, steps, x, front, fits, spread[:, :3])
+        alike = torch.zeros_like(belief) if looked is None else looked.alike
+        return Output(matrix, overall, belief, alike, weights, touched.flatten(1))
 
     def _reference_tokens(self, references: Tensor, back: tuple[Tensor, Tensor], summary: Tensor) -> _Looked:
         """What `(B, R, 3, S, S)` references offer to the foreground; `back` and `summary` say what they should fit."""
@@ -265,6 +267,7 @@ class RaihaS(HarmonizationModel):
             in_a_row(torch.cat([x, colours], 1)),
             logit.expand(-1, -1, tokens).flatten(1),
             (pooled * logit.softmax(1)).sum(1),
+            alike.amax(1),
         )
 
     def _light(self, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
@@ -274,20 +277,28 @@ class RaihaS(HarmonizationModel):
         theirs = torch.cat([back[0], back[1][:, upper[0], upper[1]] * 4], 1)[:, None]
         return torch.cat([mine - theirs, (mine - theirs).abs()], 2)
 
-    def _compose(self, raw: Tensor, hidden: Tensor, x: Tensor, mean: Tensor, fits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-        """Transforms about the foreground's mean colour, so that shift and contrast do not fight."""
-        b, _, h, w = x.shape
+    def _compose(
+        self, hidden: Tensor, steps: Tensor, x: Tensor, front: tuple[Tensor, Tensor], fits: list[tuple[Tensor, Tensor]], spread: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Transforms about the foreground's mean colour, so that shift and contrast do not fight; and the logit of `touched`."""
+        (b, _, h, w), (mean, covariance) = x.shape, front
         eye = torch.eye(3, device=x.device, dtype=x.dtype)
-        gate = torch.sigmoid(raw[:, 12:])
-        a, d = eye + raw[:, :9].reshape(b, 3, 3), raw[:, 9:12] * 0.5
+        raw, trusts = self.overall(hidden), self.trusts(hidden)
+        gate, by_edge = torch.sigmoid(raw[:, 12:]), torch.sigmoid(trusts[:, :1])
+        a, d = raw[:, :9].reshape(b, 3, 3), raw[:, 9:12] * 0.5
         for i, (a_fit, d_fit) in enumerate(fits):
             a = a + gate[:, 2 * i, None, None] * (a_fit - eye).clamp(-2, 2)
             d = d + gate[:, 2 * i + 1, None] * d_fit
+        # How far the foreground would be moved tells much about whether it was touched.
+        move = (d.square().sum(1) + ((a @ covariance) * a).sum((1, 2))).detach()[:, None]
+        touched = trusts[:, 1:] + self.doubt(torch.cat([hidden, steps, (move + 1e-4).log() * 0.3], 1))
+        belief = torch.sigmoid(touched)
+        a, d = (eye + belief[:, :, None] * a).reshape(b, 9, 1, 1), (belief * d)[:, :, None, None]
         handed = self.hand_down(hidden)[:, :, None, None].expand(-1, -1, h, w)
-        local = self.local(torch.cat([x, handed], 1))
-        a_map = a.reshape(b, 9, 1, 1) + local[:, :9] * 0.5
-        d_map = d.reshape(b, 3, 1, 1) + local[:, 9:] * 0.25
-        return _rows(a_map, d_map, mean), _rows(a.reshape(b, 9, 1, 1), d.reshape(b, 3, 1, 1), mean)
+        local = self.local(torch.cat([x, handed], 1)) * belief[:, :, None, None]
+        a_map = a + local[:, :9] * 0.5
+        d_map = d + local[:, 9:] * 0.25 + (belief * by_edge)[:, :, None, None] * spread
+        return _rows(a_map, d_map, mean), _rows(a, d, mean), touched[:, 0]
 
     def render(self, output: Output, composite: Tensor, mask: Tensor) -> Tensor:
         """Apply a batch's transforms at the resolution of `composite`, blended by the mask; not clamped."""
@@ -296,15 +307,25 @@ class RaihaS(HarmonizationModel):
 
     @torch.inference_mode()
     def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
-        """See `HarmonizationModel.predict`."""
-        stacked = torch.stack([r[0] for r in references])[None].clamp(0, 1) if references else None
-        out = self(composite.clamp(0, 1), mask, stacked)
+        """See `HarmonizationModel.predict`.
+
+        The picture and its mirror image are both judged and their transforms averaged. Where no reference shows anything
+        like the foreground, the answer is the one without references.
+        """
+        composite = composite.clamp(0, 1)
+        twins, masks = torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)])
+        stacked = torch.stack([torch.cat([r, r.flip(3)]) for r in references], 1).clamp(0, 1) if references else None
+        out = self(twins, masks, stacked)
+        matrix = out.matrix
+        if stacked is not None:
+            alone = self(twins, masks).matrix
+            matrix = alone + torch.sigmoid((out.alike - ALIKE) * 20)[:, None, None, None] * (matrix - alone)
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
             side = int(out.foreground.shape[1] ** 0.5)
             look = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
-        return Prediction(AffineMap(out.matrix[0].float()), look)
+        return Prediction(AffineMap((matrix[0] + matrix[1].flip(2)).float() / 2), look)
 
 
 def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:

@@ -29,4 +29,4 @@ def soft_clamp(x: Tensor, leak: float = 0.1) -> Tensor:
 def harmonisation_loss(result: Tensor, real: Tensor, mask: Tensor) -> Tensor:
     """Mean of fMSE and its root: the first is what is judged, the second keeps small errors worth mending. Scalar."""
     fmse = foreground_mse(soft_clamp(result), real, mask)
-    return (10 * fmse + 0.5 * (fmse + 1e-4).sqrt()).mean()
+    return (10 * fmse + 0.7 * (fmse + 1e-4).sqrt()).mean()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import RaihaError
 from ..models import RaihaS, save_model
@@ -15,6 +18,8 @@ from ..models.rhnet import RHNet
 from .config import TrainConfig
 from .losses import foreground_mse, harmonisation_loss
 from .sources import Triplets
+
+log = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -46,15 +51,17 @@ class RaihaSObjective:
         if config.backbone:
             _load_backbone(self.model, Path(config.backbone))
         if config.start:
-            self.model.load_state_dict(load_file(config.start))
+            _start_from(self.model, Path(config.start))
 
     def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
-        """See `Objective.loss`; local bends are paid for, so that they are used where they help."""
+        """See `Objective.loss`; local bends are paid for, so that they are used where they help, and the belief is taught too."""
         out = model(batch.composite, batch.mask, batch.references)
         composite, mask, real = (x[..., ::2, ::2] for x in (batch.composite, batch.mask, batch.real))
         result = self.model.render(out, composite, mask)
         bend = (out.matrix - out.overall).square().mean()
-        loss: Tensor = harmonisation_loss(result, real, mask) + 0.02 * bend
+        changed = (foreground_mse(composite, real, mask) > 20 / 255**2).to(out.touched.dtype)
+        belief = F.binary_cross_entropy_with_logits(out.touched, changed)
+        loss: Tensor = harmonisation_loss(result, real, mask) + 0.02 * bend + 0.05 * belief
         return loss
 
     def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:
@@ -75,7 +82,7 @@ class RHNetObjective:
         if self.model.prior is not None:
             self.model.prior.requires_grad_(False)
         if config.start:
-            self.model.load_state_dict(load_file(config.start))
+            _start_from(self.model, Path(config.start))
 
     def _forward(self, model: nn.Module, composite: Tensor, mask: Tensor, references: Tensor | None) -> Tensor:
         binary = (mask > 0.5).to(mask.dtype)
@@ -108,6 +115,20 @@ def _load_backbone(model: RaihaS, path: Path) -> None:
     if not state:
         raise RaihaError(f"{path} holds no backbone; give the embedded encoder's safetensors file.")
     model.backbone.load_state_dict(state)
+
+
+def _start_from(model: nn.Module, path: Path) -> None:
+    """Load weights to go on from; layers that they lack keep their fresh start, which the log names."""
+    try:
+        missing, unexpected = model.load_state_dict(load_file(path), strict=False)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise RaihaError(
+            f"Training cannot start from {path} ({str(error).splitlines()[0]}); give weights of the same architecture."
+        ) from None
+    if unexpected:
+        raise RaihaError(f"Training cannot start from {path}: it holds {unexpected[0]}, which this model has not.")
+    if missing:
+        log.info("Not in %s, so trained from nothing: %s", path, ", ".join(sorted({".".join(m.split(".")[:2]) for m in missing})))
 
 
 def objective_for(config: TrainConfig) -> Objective:

@@ -52,6 +52,74 @@ def test_the_order_of_references_does_not_matter(model: RaihaS, inputs: tuple[to
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
+def test_the_mirror_image_gets_the_mirrored_answer(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    torch.manual_seed(3)
+    model = RaihaS(64).eval()
+    torch.nn.init.normal_(model.overall.weight, 0, 0.05)
+    torch.nn.init.normal_(model.local[-1].weight, 0, 0.05)  # type: ignore[arg-type]
+    composite, mask = (x[:1] for x in inputs)
+    refs = [torch.rand(1, 3, 64, 64)]
+    here = model.predict(composite, mask, refs).transform
+    there = model.predict(composite.flip(3), mask.flip(3), [r.flip(3) for r in refs]).transform
+    assert isinstance(here, AffineMap) and isinstance(there, AffineMap)
+    torch.testing.assert_close(here.matrix, there.matrix.flip(2), atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(here.matrix, model(composite, mask, torch.stack(refs, 1)).matrix[0], atol=1e-3)
+
+
+def test_a_foreground_believed_to_be_untouched_is_left_alone(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    torch.manual_seed(4)
+    sure = RaihaS(64).eval()
+    torch.nn.init.normal_(sure.overall.weight, 0, 0.5)
+    composite, mask = inputs
+    moved = (sure.render(sure(composite, mask), composite, mask) - composite).detach().abs().max()
+    with torch.no_grad():
+        sure.trusts.bias[1] = -30.0
+    out = sure(composite, mask)
+    assert float(moved) > 0.05 and out.touched.shape == (2,) and float(out.touched.detach().max()) < -20
+    torch.testing.assert_close(sure.render(out, composite, mask), composite, atol=1e-5, rtol=0)
+
+
+def test_steps_at_the_edge_are_carried_inside() -> None:
+    from raiha_core.models.edges import edge_colours, spread_inside
+
+    mask = torch.zeros(1, 1, 96, 96)
+    mask[..., 24:72, 24:72] = 1
+    composite = torch.full((1, 3, 96, 96), 0.5)
+    composite[:, 0] += 0.2 * mask[:, 0]
+    carried = spread_inside(edge_colours(composite, mask))
+    assert carried.shape == (1, 4, 12, 12)
+    torch.testing.assert_close(carried[0, 0, 3:9, 3:9], torch.full((6, 6), -0.2), atol=5e-3, rtol=0)
+    assert float(carried[0, 1:3].abs().max()) < 2e-3
+    assert float(carried[0, 3, 6, 6]) == 0  # nothing is known in the middle but by hearsay
+
+
+def test_a_reference_that_shows_nothing_alike_changes_nothing(
+    model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composite, mask = (x[:1] for x in inputs)
+    refs = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))]
+
+    def distance(threshold: float) -> float:
+        monkeypatch.setattr("raiha_core.models.raiha_s.ALIKE", threshold)
+        with_it, without = (model.predict(composite, mask, r).transform for r in (refs, None))
+        assert isinstance(with_it, AffineMap) and isinstance(without, AffineMap)
+        return float((with_it.matrix - without.matrix).abs().max())
+
+    assert distance(5.0) < 1e-6 < 1e-4 < distance(-5.0)
+
+
+def test_one_surface_cut_by_the_mask_shows_one_step() -> None:
+    from raiha_core.models.edges import STEP_BINS, STEPS, step_histogram
+
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    surface = torch.rand(1, 3, 1, 1).expand(1, 3, 64, 64) * 0.5
+    for change, bins in ((0.0, (7, 8)), (0.25, (3, 4))):  # brightness steps 0 and -0.25, on a square-root scale from -0.81 to 0.81
+        shares = step_histogram(surface + change * mask, mask).square()[0]
+        assert shares.shape == (STEPS,) and float(shares[list(bins)].sum()) > 0.95
+        assert float(shares[STEP_BINS + 7 : STEP_BINS + 9].sum()) > 0.95  # no step of chroma
+
+
 def test_a_picture_does_not_depend_on_its_batch(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
     composite, mask = inputs
     torch.testing.assert_close(model(composite, mask).matrix[:1], model(composite[:1], mask[:1]).matrix, atol=1e-5, rtol=1e-4)
@@ -60,11 +128,20 @@ def test_a_picture_does_not_depend_on_its_batch(model: RaihaS, inputs: tuple[tor
 def test_every_parameter_learns(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(0)
     model = RaihaS(64).train()
-    for last in (model.overall, model.local[-1]):
+    for last in (
+        model.overall,
+        model.local[-1],
+        model.trusts,
+        model.across,
+        model.pixels[-1],
+        model.wide.up,
+        model.steps[-1],
+        model.doubt[-1],
+    ):
         torch.nn.init.normal_(last.weight, 0, 0.05)  # type: ignore[arg-type]
     composite, mask = inputs
     out = model(composite, mask, torch.rand(2, 2, 3, 64, 64))
-    (model.render(out, composite, mask) - 0.3).square().mean().backward()
+    ((model.render(out, composite, mask) - 0.3).square().mean() + out.touched.mean()).backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or float(p.grad.abs().max()) == 0]
     assert not silent
 

@@ -89,6 +89,26 @@ def test_rhnet_is_trained_too(photo_folder: Path, triplet_folder: Path, tmp_path
     assert isinstance(load_model(tmp_path / "run" / "model.safetensors"), RHNet)
 
 
+def test_older_weights_go_on_with_new_layers(photo_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from safetensors.torch import save_file
+
+    from raiha_core.models import RaihaS
+    from raiha_core.training.objective import RaihaSObjective
+
+    model = RaihaS(64)
+    older = {k: v for k, v in model.state_dict().items() if not k.startswith("wide.")}
+    save_file(older, tmp_path / "older.safetensors")
+    config = settings(photo_folder, photo_folder, tmp_path, start=str(tmp_path / "older.safetensors"))
+    with caplog.at_level("INFO"):
+        started = RaihaSObjective(config_from(config)).model
+    assert all(torch.equal(v, started.state_dict()[k]) for k, v in older.items()) and "wide" in caplog.text
+    save_file({**older, "foreign": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"broken")
+    for name, word in (("foreign", "holds foreign"), ("broken", "cannot start"), ("absent", "cannot start")):
+        with pytest.raises(RaihaError, match=word):
+            RaihaSObjective(config_from({**config, "start": str(tmp_path / f"{name}.safetensors")}))
+
+
 def test_schedules() -> None:
     config = config_from({"out": "o", "sources": [], "steps": 100, "warmup": 10, "sizes": [[0, 128], [0.5, 160]], "learning_rate": 1.0})
     assert size_at(config, 0) == 128 and size_at(config, 50) == 160
@@ -127,6 +147,12 @@ def test_what_cannot_be_trained_on_is_said(tmp_path: Path, capsys: pytest.Captur
         assert word in capsys.readouterr().err
 
 
-def test_the_repositorys_recipe_is_readable() -> None:
-    config = read_config(Path(__file__).resolve().parents[2] / "configs" / "raiha-s.yaml")
-    assert config.architecture == "raiha-s" and config.sources[0].kind == "photos"
+@pytest.mark.parametrize("path", sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_repositorys_recipes_are_readable_and_fit_together(path: Path) -> None:
+    config = read_config(path)
+    assert config.sources and config.sources[0].kind in ("photos", "triplets", "iharmony4")
+    if config.backbone:
+        assert Path(config.backbone).is_file()
+    if config.start:  # a later stage goes on from what another recipe here writes
+        earlier = [read_config(p) for p in path.parent.glob("*.yaml")]
+        assert Path(config.start) in [Path(c.out) / "model.safetensors" for c in earlier if c.architecture == config.architecture]
