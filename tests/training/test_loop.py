@@ -147,12 +147,17 @@ def test_what_cannot_be_trained_on_is_said(tmp_path: Path, capsys: pytest.Captur
         assert word in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+RECIPES = [
+    p for p in sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.yaml")) if "architecture:" in p.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
 def test_the_repositorys_recipes_are_readable_and_fit_together(path: Path) -> None:
     config = read_config(path)
     assert config.sources and config.sources[0].kind in ("photos", "triplets", "iharmony4")
     if config.backbone:
         assert Path(config.backbone).is_file()
     if config.start:  # a later stage goes on from what another recipe here writes
-        earlier = [read_config(p) for p in path.parent.glob("*.yaml")]
+        earlier = [read_config(p) for p in RECIPES]
         assert Path(config.start) in [Path(c.out) / "model.safetensors" for c in earlier if c.architecture == config.architecture]
