@@ -10,6 +10,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import urllib.error
@@ -143,6 +144,37 @@ def test_the_first_example_gives_what_the_core_gives(server: Any) -> None:
     # ComfyUI's previews cut numbers off where the core rounds them.
     assert np.abs(after.astype(int) - core.astype(int)).max() <= 1
     assert np.array_equal(after[mask == 0], before[mask == 0]) and not np.array_equal(after, before)
+
+
+def test_a_changed_gallery_runs_again_and_nothing_else(server: Any) -> None:
+    gallery = server.base / "models/raiha/galleries/mine"
+    shutil.copytree(ROOT / "raiha_core/demo_data/gallery", gallery)
+    prompt = {
+        "1": {"class_type": "RaihaLoadReferenceIndex", "inputs": {"source": "photos: mine", "encoder": "automatic", "update": True}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+    }
+
+    def cached() -> set[str]:
+        messages = server.finish(prompt)["status"]["messages"]
+        return set(next(data["nodes"] for kind, data in messages if kind == "execution_cached"))
+
+    assert not cached()
+    assert cached() == {"1", "2"}, "the node's own writing is no change"
+    (gallery / "rocket.jpg").unlink()
+    assert not cached()
+    assert cached() == {"1", "2"}
+
+
+def test_what_is_not_there_is_one_sentence(server: Any) -> None:
+    inputs = {"source": "index: somebody's", "encoder": "automatic", "update": True}
+    prompt = {
+        "1": {"class_type": "RaihaLoadReferenceIndex", "inputs": inputs},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+    }
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        server.finish(prompt)
+    errors = json.loads(caught.value.read())["node_errors"]["1"]["errors"]
+    assert len(errors) == 1 and "is not there (any more); press R" in errors[0]["details"]
 
 
 def test_thumbnails_and_nothing_else(server: Any) -> None:

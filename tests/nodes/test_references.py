@@ -46,6 +46,15 @@ def test_a_changed_gallery_runs_again_and_nothing_else(pack: SimpleNamespace) ->
     assert len(pack.LoadReferenceIndex.execute("index: mine", update=False).args[0].index) == int(after.split()[0])
 
 
+def test_a_cancelled_build_goes_on_where_it_stopped(pack: SimpleNamespace) -> None:
+    gallery = pack.base / "models/raiha/galleries/cancelled"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    pack.state.interrupted = True
+    with pytest.raises(pack.stub.InterruptProcessingException):
+        pack.LoadReferenceIndex.execute("photos: cancelled")
+    assert pack.LoadReferenceIndex.execute("photos: cancelled").args[1].startswith("6 photos")
+
+
 def test_an_outside_write_to_a_finished_index_runs_again(pack: SimpleNamespace, index: object) -> None:
     source = "index: example photos"
     before = fingerprint(pack, source)
