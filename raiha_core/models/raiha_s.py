@@ -28,6 +28,7 @@ from .registry import State, register
 KEY = 64
 TRUNK = 64
 WIDE = 96
+RESTRAINT = (7 / 255) ** 2  # mean squared changes below this are more than halved
 ALIKE = 0.3  # references less like the foreground than this are not believed; unrelated photos lie at 0.1 to 0.6, crops at 0.3 to 0.9
 COLOUR = 6  # mean and spread of a token's colours
 
@@ -309,23 +310,39 @@ class RaihaS(HarmonizationModel):
     def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
         """See `HarmonizationModel.predict`.
 
-        The picture and its mirror image are both judged and their transforms averaged. Where no reference shows anything
-        like the foreground, the answer is the one without references.
+        The picture and its mirror image are both judged and their transforms averaged. What would hardly be seen is left
+        undone, unless a reference says so; where no reference shows anything like the foreground, the answer is the one
+        without references.
         """
         composite = composite.clamp(0, 1)
         twins, masks = torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)])
         stacked = torch.stack([torch.cat([r, r.flip(3)]) for r in references], 1).clamp(0, 1) if references else None
         out = self(twins, masks, stacked)
-        matrix = out.matrix
-        if stacked is not None:
-            alone = self(twins, masks).matrix
-            matrix = alone + torch.sigmoid((out.alike - ALIKE) * 20)[:, None, None, None] * (matrix - alone)
+        matrix = _mirrored_mean(out.matrix)
+        if stacked is None:
+            matrix = _restrained(matrix, composite, mask)
+        else:
+            alone = _restrained(_mirrored_mean(self(twins, masks).matrix), composite, mask)
+            matrix = alone + torch.sigmoid((out.alike.mean() - ALIKE) * 20) * (matrix - alone)
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
             side = int(out.foreground.shape[1] ** 0.5)
             look = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
-        return Prediction(AffineMap((matrix[0] + matrix[1].flip(2)).float() / 2), look)
+        return Prediction(AffineMap(matrix[0].float()), look)
+
+
+def _mirrored_mean(matrix: Tensor) -> Tensor:
+    """Mean of a picture's transforms and of its mirror image's, `(2, 12, h, w)` to `(1, 12, h, w)`."""
+    return (matrix[:1] + matrix[1:].flip(3)) / 2
+
+
+def _restrained(matrix: Tensor, composite: Tensor, mask: Tensor) -> Tensor:
+    """Transforms drawn to the identity where they change the foreground by little: such changes are wrong as often as right."""
+    full = F.interpolate(matrix, size=composite.shape[-2:], mode="bilinear", align_corners=False)
+    move = (mask * (apply_affine(composite, full).clamp(0, 1) - composite)).square().sum() / (3 * mask.sum()).clamp_min(1.0)
+    identity = torch.eye(3, 4, device=matrix.device).reshape(1, 12, 1, 1)
+    return identity + move**2 / (move**2 + RESTRAINT**2) * (matrix - identity)
 
 
 def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:

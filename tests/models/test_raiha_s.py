@@ -55,8 +55,8 @@ def test_the_order_of_references_does_not_matter(model: RaihaS, inputs: tuple[to
 def test_the_mirror_image_gets_the_mirrored_answer(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(3)
     model = RaihaS(64).eval()
-    torch.nn.init.normal_(model.overall.weight, 0, 0.05)
-    torch.nn.init.normal_(model.local[-1].weight, 0, 0.05)  # type: ignore[arg-type]
+    torch.nn.init.normal_(model.overall.weight, 0, 0.1)
+    torch.nn.init.normal_(model.local[-1].weight, 0, 0.1)  # type: ignore[arg-type]
     composite, mask = (x[:1] for x in inputs)
     refs = [torch.rand(1, 3, 64, 64)]
     here = model.predict(composite, mask, refs).transform
@@ -91,6 +91,17 @@ def test_steps_at_the_edge_are_carried_inside() -> None:
     torch.testing.assert_close(carried[0, 0, 3:9, 3:9], torch.full((6, 6), -0.2), atol=5e-3, rtol=0)
     assert float(carried[0, 1:3].abs().max()) < 2e-3
     assert float(carried[0, 3, 6, 6]) == 0  # nothing is known in the middle but by hearsay
+
+
+def test_small_changes_are_left_undone_and_large_ones_are_not() -> None:
+    from raiha_core.models.raiha_s import _restrained
+
+    composite, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
+    for shift, low, high in ((2 / 255, 0.0, 0.01), (7 / 255, 0.45, 0.55), (40 / 255, 0.99, 1.0)):
+        matrix = torch.eye(3, 4).reshape(1, 12, 1, 1).repeat(1, 1, 2, 2)
+        matrix[:, 3::4] = shift
+        kept = float(_restrained(matrix, composite, mask)[0, 3, 0, 0]) / shift
+        assert low <= kept <= high
 
 
 def test_a_reference_that_shows_nothing_alike_changes_nothing(
