@@ -28,6 +28,7 @@ from .registry import State, register
 KEY = 64
 TRUNK = 64
 WIDE = 96
+SLACK = 0.03  # of a mask, at both ends
 RESTRAINT = (7 / 255) ** 2  # mean squared changes below this are more than halved
 ALIKE = 0.3  # references less like the foreground than this are not believed; unrelated photos lie at 0.1 to 0.6, crops at 0.3 to 0.9
 COLOUR = 6  # mean and spread of a token's colours
@@ -315,6 +316,8 @@ class RaihaS(HarmonizationModel):
         without references.
         """
         composite = composite.clamp(0, 1)
+        # White saved as 254 or smeared by JPEG must not look like an edge all over the foreground.
+        mask = ((mask - SLACK) / (1 - 2 * SLACK)).clamp(0, 1)
         twins, masks = torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)])
         stacked = torch.stack([torch.cat([r, r.flip(3)]) for r in references], 1).clamp(0, 1) if references else None
         out = self(twins, masks, stacked)

@@ -93,6 +93,14 @@ def test_steps_at_the_edge_are_carried_inside() -> None:
     assert float(carried[0, 3, 6, 6]) == 0  # nothing is known in the middle but by hearsay
 
 
+def test_white_that_is_not_quite_white_is_white(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = (x[:1] for x in inputs)
+    shipped = load_model("raiha-s")
+    clean, dirty = (shipped.predict(composite, m).transform for m in (mask, mask * 0.97 + 0.01))
+    assert isinstance(clean, AffineMap) and isinstance(dirty, AffineMap)
+    torch.testing.assert_close(clean.matrix, dirty.matrix, atol=1e-4, rtol=1e-3)
+
+
 def test_small_changes_are_left_undone_and_large_ones_are_not() -> None:
     from raiha_core.models.raiha_s import _restrained
 
