@@ -34,10 +34,6 @@ from raiha_core.references.lookalike import SAME, look, resemblance
 from raiha_core.references.photos import as_tensor, read_photo
 from raiha_core.references.query import foreground_box
 from raiha_core.references.regions import REGIONS, WHOLE, cut
-from raiha_core.training.instances import is_held_out
-
-HELD_OUT = 0.1
-"""Share of the photos that the embedded encoder's second stage never saw (configs/embedded.yaml)."""
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -142,13 +138,8 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
     labels: dict[str, set[str]] = {}
     for m in masks:
         labels.setdefault(m["photo"], set()).add(m["label"] or "")
-    # Some photos lie in two folders under one name: seen in one, they are no longer held out.
-    trained = {Path(m["photo"]).name for m in masks if not is_held_out(m["photo"], HELD_OUT)}
-    for seen in (False, True):
-        group = "seen in training" if seen else "held out"
-        chosen = [m for m in masks if (Path(m["photo"]).name in trained) == seen]
-        for number in rng.permutation(len(chosen))[: options.queries]:
-            _ask_object(tally, group, chosen[number], data, list(known), labels, rng)
+    for number in rng.permutation(len(masks))[: options.queries]:
+        _ask_object(tally, masks[number], data, sorted(known), labels, rng)
     _ask_scenes(tally, data, known, options.queries, rng)
     return {"encoder": encoder.id, "weights": encoder.weights_hash, "photos": len(files), **built, **tally.report()}
 
@@ -161,7 +152,7 @@ def files_of(index: ReferenceIndex, folder: Path) -> dict[int, Path]:
 
 
 def _ask_object(
-    tally: Tally, group: str, m: dict[str, Any], data: Path, photos: list[Path], labels: dict[str, set[str]], rng: np.random.Generator
+    tally: Tally, m: dict[str, Any], data: Path, photos: list[Path], labels: dict[str, set[str]], rng: np.random.Generator
 ) -> None:
     photo = load(data / m["photo"])
     mask = (load(data / m["mask"])[:, :1] > 0.5).float()
@@ -169,13 +160,13 @@ def _ask_object(
         mask = F.interpolate(mask, photo.shape[-2:])
     if not bool(mask.any()):
         return
-    own, other = data / m["photo"], sorted(photos)[rng.integers(len(photos))]
+    own, other = data / m["photo"], photos[rng.integers(len(photos))]
     composite, area = paste(photo, mask, load(other), rng)
-    tally.ask(f"pasted, {group}", composite, area, {own}, {other})
-    tally.ask(f"in place, {group}", relight(photo, rng).flip(-1), area, {own}, set())
+    tally.ask("pasted", composite, area, {own}, {other})
+    tally.ask("in place", relight(photo, rng).flip(-1), area, {own}, set())
     if m["label"]:
         same = {data / name for name, found in labels.items() if m["label"] in found} - {own}
-        tally.ask(f"class, {group}", composite, area, same, {other, own}, share=True)
+        tally.ask("class", composite, area, same, {other, own}, share=True)
 
 
 def _ask_scenes(tally: Tally, data: Path, known: set[Path], count: int, rng: np.random.Generator) -> None:
@@ -192,7 +183,7 @@ def _ask_scenes(tally: Tally, data: Path, known: set[Path], count: int, rng: np.
         h, w = photo.shape[-2:]
         top, left = int(rng.uniform(0, 0.5) * h), int(rng.uniform(0, 0.5) * w)
         mask[..., top : top + h // 2, left : left + w // 2] = 1
-        tally.ask("scene, never seen", photo, mask, rest, {own})
+        tally.ask("scene", photo, mask, rest, {own})
 
 
 # --- look-alikes
