@@ -22,6 +22,8 @@ class SourceConfig:
         weight: relative frequency in the mixture.
         luts, illuminants: tables for the edits, `.npz`; optional.
         pack: folder for the packed arrays; default is below the run's folder.
+        references: a list of retrieved references in the paper's format (JSON lines `input`, `mask`, `refs`, paths relative to
+            the data set), for `triplets` and `iharmony4`.
     """
 
     kind: str
@@ -30,6 +32,7 @@ class SourceConfig:
     luts: str | None = None
     illuminants: str | None = None
     pack: str | None = None
+    references: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
         if isinstance(raw.get(key), str):
             raw[key] = absolute(raw[key])
     for source in raw.get("sources", []):
-        for key in ("path", "luts", "illuminants", "pack"):
+        for key in ("path", "luts", "illuminants", "pack", "references"):
             if isinstance(source.get(key), str):
                 source[key] = absolute(source[key])
     return config_from({**raw, **(overrides or {})})

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from ..content import load_encoder
 from ..errors import RaihaError
-from ..evaluation import IHarmony4, TripletFolder
+from ..evaluation import Dataset, IHarmony4, TripletFolder
 from .augment import Looks
 from .config import SourceConfig, TrainConfig
 from .neighbours import content_neighbours
 from .pack import build_pack
 from .sources import PhotoSource, RawBatch
-from .triplets import TripletSource
+from .triplets import TripletSource, with_list
 
 
 class Source(Protocol):
@@ -77,10 +77,9 @@ def open_source(config: SourceConfig, cache: Path) -> Source:
     if config.kind == "photos":
         pack = build_pack(root, cache)
         return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
-    if config.kind == "triplets":
-        return TripletSource(TripletFolder(root))
-    if config.kind == "iharmony4":
-        return TripletSource(IHarmony4(root, "train"))
+    if config.kind in ("triplets", "iharmony4"):
+        dataset: Dataset = TripletFolder(root) if config.kind == "triplets" else IHarmony4(root, "train")
+        return TripletSource(with_list(dataset, Path(config.references)) if config.references else dataset)
     raise RaihaError(f"The training source kind {json.dumps(config.kind)} is not known; use photos, triplets or iharmony4.")
 
 

@@ -1,8 +1,9 @@
-"""Finished triplets as a training source: a triplet folder, or iHarmony4's own layout."""
+"""Finished triplets as a training source: a triplet folder, or iHarmony4's own layout, with the paper's reference lists."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,29 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import RaihaError
-from ..evaluation import Item
+from ..evaluation import Dataset, Item
 from .sources import RawBatch, crop_boxes
 
 
+def with_list(dataset: Dataset, listing: Path) -> list[Item]:
+    """All items of a data set, those that a reference list names with its references.
+
+    Raises:
+        RaihaError: the list cannot be read, names nothing of the data set, or names references that are not there.
+    """
+    listed = dataset.with_references(listing)
+    if absent := [name for name in listed.missing if name not in dataset.missing]:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise RaihaError(f"{listing} names {absent[0]}{more}, which {dataset.root} does not have; add the files or take the lines out.")
+    found = {item.composite: item.references for item in listed}
+    return [replace(item, references=found.get(item.composite, ())) for item in dataset]
+
+
 class TripletSource:
-    """Reads triplets from disk as they are drawn; `size` is the side they are squashed to."""
+    """Reads triplets from disk as they are drawn; `size` is the side they are squashed to.
+
+    An item's retrieved reference is one of its own, drawn at random; without any it is the truth of another item of the batch.
+    """
 
     def __init__(self, rows: Sequence[Item], size: int = 256):
         self.rows, self.size = rows, size
@@ -42,7 +60,11 @@ class TripletSource:
         for i, m in enumerate(mask[:, 0].numpy()):
             x, y = np.flatnonzero((m > 127).any(0)), np.flatnonzero((m > 127).any(1))
             box[i] = (x[0], y[0], x[-1] + 1, y[-1] + 1) if len(x) else (0, 0, self.size, self.size)
-        shift = int(rng.integers(1, max(2, batch)))
+        retrieved = real.roll(int(rng.integers(1, max(2, batch))), 0)
+        for i, row in enumerate(rows):
+            if row.references:
+                chosen = row.references[int(rng.integers(len(row.references)))]
+                retrieved[i] = torch.from_numpy(self._read(chosen, "RGB").copy())
         return RawBatch(
             real=real,
             mask=mask,
@@ -51,7 +73,7 @@ class TripletSource:
             donor_mask=mask,
             partner=real,
             has_partner=torch.zeros(batch, dtype=torch.bool),
-            retrieved=real.roll(shift, 0),
+            retrieved=retrieved,
             other=real.roll(1, 0),
             composite=composite,
         )
