@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Train as CONFIG (YAML) says, or on the folders given; a run that was stopped goes on from its last checkpoint.
 
-    For several GPUs or machines: accelerate launch -m raiha_core train CONFIG.
+    For several GPUs or machines: accelerate launch --multi_gpu -m raiha_core train CONFIG.
     """
     overrides: dict[str, Any] = dict(_setting(s) for s in settings)
     sources = [
@@ -58,7 +58,10 @@ def command(
         chosen = config_from({"out": "runs/train", "backbone": None if start else str(weights), **overrides})
     else:
         chosen = read_config(config, overrides)
-    result = Trainer(chosen).run()
+    trainer = Trainer(chosen)
+    result = trainer.run()
+    if not trainer.accelerator.is_main_process:
+        return
     curves = plot_log(Path(chosen.out) / "log.jsonl")
     if as_json:
         click.echo(json.dumps({"weights": str(result), "curves": str(curves)}))

@@ -85,12 +85,14 @@ class Trainer:
 
     def __init__(self, config: TrainConfig):
         from accelerate import Accelerator
-        from accelerate.utils import set_seed
+        from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
         self.config = config
         self.out = Path(config.out)
         self.out.mkdir(parents=True, exist_ok=True)
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        # A step without references leaves what judges references without a gradient.
+        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
         if self.accelerator.device.type == "cpu":
             torch.set_num_threads(config.threads)
         self.mixture = open_mixture(config, self.out, main=self.accelerator.is_main_process, wait=self.accelerator.wait_for_everyone)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,20 @@ def test_rhnet_is_trained_too(photo_folder: Path, triplet_folder: Path, tmp_path
     from raiha_core.models.rhnet import RHNet
 
     assert isinstance(load_model(tmp_path / "run" / "model.safetensors"), RHNet)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torch's launcher needs libuv, which its Windows builds may lack")
+def test_two_processes_train_together(photo_folder: Path, triplet_folder: Path, tmp_path: Path) -> None:
+    # Half of the steps have no reference: what judges references then gets no gradient, and each process draws for itself.
+    config = settings(photo_folder, triplet_folder, tmp_path / "run", references={"count": [0.5, 0.5]}, batch=2)
+    (tmp_path / "c.yaml").write_text(json.dumps(config))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "raiha_core", "train"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([*launch, str(tmp_path / "c.yaml")], env=environment, cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("wrote ") == 1
+    assert (tmp_path / "run" / "checkpoint" / "random_states_1.pkl").is_file()  # one state per process
 
 
 def test_older_weights_go_on_with_new_layers(photo_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
