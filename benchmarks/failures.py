@@ -1,6 +1,6 @@
 """Where the default model fails, on pictures that may be shown: a triplet folder of known changes, measured and drawn.
 
-python benchmarks/failures.py [--model raiha-s] [--triplets FOLDER] [--sheet docs/images/failures.png]
+python benchmarks/failures.py [--model raiha-s] [--triplets FOLDER] [--sheet docs/images/failures.jpg]
 
 The photos are public domain or CC0 and come with scikit-image. None was trained on. Every change is known, so the truth is at hand.
 """
@@ -147,7 +147,7 @@ def main() -> None:
         for row in report.rows:
             print(f"{row.name:32} fMSE {row.before:6.0f} -> {row.metrics['fmse']:6.0f}")
         if arguments.sheet:
-            contact_sheet(list(triplets), [method], [report], "full", tile=240, columns=2).save(arguments.sheet, optimize=True)
+            contact_sheet(list(triplets), [method], [report], "full", tile=240, columns=2).save(arguments.sheet, quality=90)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RaihaError
+from ..suffixes import READABLE, WRITABLE
 
-_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".avif"})
-_WRITABLE = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp"})
 _DECORATION = re.compile(r"^(mask[_\-. ])|([_\-. ](mask|matte|alpha|composite|comp))$", re.IGNORECASE)
 
 
@@ -36,9 +35,9 @@ def pictures(text: str) -> list[Path]:
         RaihaError: there are none.
     """
     found = Path(text).iterdir() if Path(text).is_dir() else (Path(p) for p in glob.glob(text, recursive=True))
-    files = sorted(p for p in found if p.suffix.lower() in _SUFFIXES and p.is_file() and not p.name.startswith("."))
+    files = sorted(p for p in found if p.suffix.lower() in READABLE and p.is_file() and not p.name.startswith("."))
     if not files:
-        raise RaihaError(f"{text} holds no pictures; give a folder or a quoted glob that matches {', '.join(sorted(_SUFFIXES))}.")
+        raise RaihaError(f"{text} holds no pictures; give a folder or a quoted glob that matches {', '.join(sorted(READABLE))}.")
     return files
 
 
@@ -93,7 +92,7 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
         return _unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False
     if mask is not None and not is_batch(mask):
         raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
-    if output.is_file() or output.suffix.lower() in _WRITABLE:
+    if output.is_file() or output.suffix.lower() in WRITABLE:
         raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
     found = pictures(composite)
     pairs: list[tuple[Path, Path | None]] = [(c, None) for c in found]
@@ -101,7 +100,7 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
         pairs = [(c, m) for c, m in pair(*_apart(found, pictures(mask)))]
     jobs = []
     for c, m in pairs:
-        name = c.name if c.suffix.lower() in _WRITABLE else f"{c.stem}.png"
+        name = c.name if c.suffix.lower() in WRITABLE else f"{c.stem}.png"
         jobs.append(Job(c, m, output / name, attention / f"{c.stem}.png" if attention else None))
     return _unharmful(jobs), True
 

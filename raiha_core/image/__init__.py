@@ -1,7 +1,8 @@
 """Pictures: files, depth, masks, crops, colour spaces."""
 
+from ..suffixes import READABLE, WRITABLE
 from .crop import Box, bounding_box, crop_box, shrink
-from .files import READABLE, WRITABLE, atomically, check_output, from_pil, read_image, write_image
+from .files import atomically, check_output, from_pil, read_image, write_image
 from .masks import Mask, alpha_mask, fit_mask, mask_from, mask_of, read_mask
 from .picture import Picture, from_array, full_scale, to_8_bit
 

@@ -20,14 +20,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from ..errors import RaihaError
+from ..suffixes import WRITABLE
 from . import png, tiff
 from .limits import MAX_PIXELS, too_many_pixels
 from .metadata import ORIENTATION, tiff_exif, upright
 from .picture import Picture, from_array
 
-READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif")
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
-WRITABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 _bomb_lock = threading.Lock()
 
 

@@ -30,7 +30,7 @@ TRUNK = 64
 WIDE = 96
 SLACK = 0.03  # of a mask, at both ends
 RESTRAINT = (7 / 255) ** 2  # mean squared changes below this are more than halved
-ALIKE = 0.3  # references less like the foreground than this are not believed; unrelated photos lie at 0.1 to 0.6, crops at 0.3 to 0.9
+ALIKE = 0.45  # references less like the foreground than this are not believed; unrelated photos lie at 0.15 to 0.65, crops at 0.4 to 0.9
 COLOUR = 6  # mean and spread of a token's colours
 
 

@@ -91,6 +91,8 @@ class RHNet(HarmonizationModel):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         self.prior = ContentPrior(prior, content_channels, denoise=denoise, carried=carries_prior) if content_channels else None
 
     def config(self) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class ContentPrior(nn.Module):
             )
         if self.denoiser is not None:
             dense = self.denoiser(dense)
+        dense = dense.float()  # under autocast it may be bfloat16, which the antialiased resize does not know on a CPU
         if dense.shape[-1] != side:
             dense = F.interpolate(dense, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
         return dense

@@ -24,6 +24,7 @@ class SourceConfig:
         pack: folder for the packed arrays; default is below the run's folder.
         references: a list of retrieved references in the paper's format (JSON lines `input`, `mask`, `refs`, paths relative to
             the data set), for `triplets` and `iharmony4`.
+        whole: train on whole pictures instead of crops around the foreground, for the same two.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class SourceConfig:
     illuminants: str | None = None
     pack: str | None = None
     references: str | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class TrainConfig:
         steps: length of the run.
         learning_rate, backbone_rate, weight_decay, warmup: AdamW; the second is a factor for the backbone.
         schedule: `cosine` or `linear`.
+        hold: share of the run at the full rate, before a linear schedule falls.
         ema: decay of the averaged weights.
         precision: `no`, `bf16` or `fp16` (accelerate's names).
         workers: loader processes; on a CPU they also do the augmentation.
@@ -73,6 +76,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: int = 300
     schedule: str = "cosine"
+    hold: float = 0.0
     ema: float = 0.998
     precision: str = "no"
     workers: int = 1

@@ -61,9 +61,9 @@ def size_at(config: TrainConfig, step: int) -> int:
 
 
 def rate_at(config: TrainConfig, step: int) -> float:
-    """Learning rate: linear warm-up, then half a cosine, or a straight line down where the config says `linear`."""
+    """Learning rate: linear warm-up, then half a cosine, or a straight line down, after `hold`, where the config says `linear`."""
     warm, done = min(1.0, (step + 1) / max(1, config.warmup)), min(1.0, step / config.steps)
-    left = 1 - done if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+    left = min(1.0, (1 - done) / max(1e-9, 1 - config.hold)) if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
     return config.learning_rate * warm * left
 
 

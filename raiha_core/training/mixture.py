@@ -79,7 +79,8 @@ def open_source(config: SourceConfig, cache: Path) -> Source:
         return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
     if config.kind in ("triplets", "iharmony4"):
         dataset: Dataset = TripletFolder(root) if config.kind == "triplets" else IHarmony4(root, "train")
-        return TripletSource(with_list(dataset, Path(config.references)) if config.references else dataset)
+        rows = with_list(dataset, Path(config.references)) if config.references else dataset
+        return TripletSource(rows, whole=config.whole)
     raise RaihaError(f"The training source kind {json.dumps(config.kind)} is not known; use photos, triplets or iharmony4.")
 
 

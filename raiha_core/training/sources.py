@@ -24,7 +24,8 @@ from .tables import apply_table
 class RawBatch:
     """One batch before augmentation; pictures `(B, 3, P, P)` and masks `(B, 1, P, P)` uint8, boxes `(B, 4)` in [0, 1].
 
-    `composite` is present where the source is made of finished triplets; then nothing is changed.
+    `composite` is present where the source is made of finished triplets; then nothing is changed. `has_retrieved` `(B,)` bool
+    says which rows of `retrieved` are references at all; the others get positive crops instead. None: all are.
     """
 
     real: Tensor
@@ -37,6 +38,7 @@ class RawBatch:
     retrieved: Tensor
     other: Tensor
     composite: Tensor | None = None
+    has_retrieved: Tensor | None = None
 
     def to(self, device: torch.device) -> RawBatch:
         """The same batch on a device."""
@@ -52,6 +54,7 @@ class ReferenceMix:
     Attributes:
         count: probabilities of 0, 1, 2, 3 references (one draw per step, as in the paper).
         positive: share of positive crops of the truth.
+        crop: least and largest side of a positive crop, as a share of the picture's.
         retrieved: share of other photos that show similar things.
         wrong_light: share of crops of the truth under other light, which must be distrusted.
         The rest are unrelated photos.
@@ -61,6 +64,7 @@ class ReferenceMix:
     positive: float = 0.5
     retrieved: float = 0.25
     wrong_light: float = 0.12
+    crop: tuple[float, float] = (0.55, 0.95)
 
 
 @dataclass
@@ -239,11 +243,13 @@ def _reference(real: Tensor, mask: Tensor, raw: RawBatch, looks: Looks, mix: Ref
     draw = torch.rand(b, generator=generator)
     edges = torch.tensor([mix.positive, mix.retrieved, mix.wrong_light]).cumsum(0)
     kind = (draw[:, None] >= edges).sum(1).to(device)
+    if raw.has_retrieved is not None:
+        kind[(kind == 1) & ~raw.has_retrieved] = 0
     out = torch.empty_like(real)
     own, retrieved, other = kind % 2 == 0, kind == 1, kind == 3
     own &= kind < 3
     if own.any():
-        boxes = positive_boxes(mask[own], generator)
+        boxes = positive_boxes(mask[own], generator, mix.crop)
         out[own] = crop(real[own], mirror(boxes, generator), size)
     wrong = kind == 2
     if wrong.any():
@@ -255,7 +261,7 @@ def _reference(real: Tensor, mask: Tensor, raw: RawBatch, looks: Looks, mix: Ref
     return out
 
 
-def positive_boxes(mask: Tensor, generator: torch.Generator) -> Tensor:
+def positive_boxes(mask: Tensor, generator: torch.Generator, sides: tuple[float, float] = (0.55, 0.95)) -> Tensor:
     """Crops that hold more than half of the mask, `(B, 4)`: the best of six draws (the paper: 196 of 256 px)."""
     b = len(mask)
     integral = F.pad(mask.cumsum(2).cumsum(3), (1, 0, 1, 0))[:, 0]
@@ -264,7 +270,7 @@ def positive_boxes(mask: Tensor, generator: torch.Generator) -> Tensor:
     held = torch.full((b,), -1.0, device=mask.device)
     rows = torch.arange(b, device=mask.device)
     for _ in range(6):
-        size = torch.rand(b, 1, generator=generator) * 0.4 + 0.55
+        size = torch.rand(b, 1, generator=generator) * (sides[1] - sides[0]) + sides[0]
         origin = torch.rand(b, 2, generator=generator) * (1 - size)
         box = torch.cat([origin, origin + size], 1).to(mask.device)
         x0, y0, x1, y1 = (box * side).long().clamp(0, side).unbind(1)

@@ -15,6 +15,8 @@ from ..errors import RaihaError
 from ..evaluation import Dataset, Item
 from .sources import RawBatch, crop_boxes
 
+_WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
+
 
 def with_list(dataset: Dataset, listing: Path) -> list[Item]:
     """All items of a data set, those that a reference list names with its references.
@@ -33,11 +35,12 @@ def with_list(dataset: Dataset, listing: Path) -> list[Item]:
 class TripletSource:
     """Reads triplets from disk as they are drawn; `size` is the side they are squashed to.
 
-    An item's retrieved reference is one of its own, drawn at random; without any it is the truth of another item of the batch.
+    An item's retrieved reference is one of its own, drawn at random; without any it gets a positive crop, as in the paper's
+    implementation. With `whole` the pictures are not cropped, as there.
     """
 
-    def __init__(self, rows: Sequence[Item], size: int = 256):
-        self.rows, self.size = rows, size
+    def __init__(self, rows: Sequence[Item], size: int = 256, whole: bool = False):
+        self.rows, self.size, self.whole = rows, size, whole
 
     def _read(self, path: Path, mode: str) -> NDArray[np.uint8]:
         try:
@@ -60,7 +63,7 @@ class TripletSource:
         for i, m in enumerate(mask[:, 0].numpy()):
             x, y = np.flatnonzero((m > 127).any(0)), np.flatnonzero((m > 127).any(1))
             box[i] = (x[0], y[0], x[-1] + 1, y[-1] + 1) if len(x) else (0, 0, self.size, self.size)
-        retrieved = real.roll(int(rng.integers(1, max(2, batch))), 0)
+        retrieved = real.clone()
         for i, row in enumerate(rows):
             if row.references:
                 chosen = row.references[int(rng.integers(len(row.references)))]
@@ -68,7 +71,7 @@ class TripletSource:
         return RawBatch(
             real=real,
             mask=mask,
-            box=torch.from_numpy(crop_boxes(box / np.float32(self.size), rng)),
+            box=torch.from_numpy(np.tile(_WHOLE, (batch, 1)) if self.whole else crop_boxes(box / np.float32(self.size), rng)),
             donor=real,
             donor_mask=mask,
             partner=real,
@@ -76,4 +79,5 @@ class TripletSource:
             retrieved=retrieved,
             other=real.roll(1, 0),
             composite=composite,
+            has_retrieved=torch.tensor([bool(row.references) for row in rows]),
         )

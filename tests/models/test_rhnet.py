@@ -160,3 +160,10 @@ def test_a_network_without_prior(tmp_path: Path) -> None:
     found = load_model(path).predict(torch.rand(1, 3, 64, 64), mask, [torch.rand(1, 3, 64, 64)], attention=True)
     assert found.attention is not None and found.attention.panels == 2
     assert json.dumps(model.config())
+
+
+def test_content_under_autocast_on_a_cpu() -> None:
+    model = RHNet(ngf=4, content_channels=256, prior="embedded", input_size=64)
+    with torch.autocast("cpu", torch.bfloat16):
+        content = model.encode_content(torch.rand(1, 3, 64, 64))
+    assert content is not None and content.dtype == torch.float32 and content.shape == (1, 256, 8, 8)

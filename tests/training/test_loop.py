@@ -133,6 +133,8 @@ def test_schedules() -> None:
     assert rate_at(config, 30) > rate_at(config, 60)
     line = config_from({"out": "o", "sources": [], "steps": 100, "warmup": 1, "learning_rate": 1.0, "schedule": "linear"})
     assert rate_at(line, 25) == pytest.approx(0.75) and rate_at(line, 50) == pytest.approx(0.5)
+    held = config_from({"out": "o", "sources": [], "steps": 90, "warmup": 1, "learning_rate": 1.0, "schedule": "linear", "hold": 2 / 3})
+    assert rate_at(held, 59) == pytest.approx(1.0) and rate_at(held, 75) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from raiha_core.errors import RaihaError
 from raiha_core.evaluation import TripletFolder
+from raiha_core.training.augment import Recipe
 from raiha_core.training.config import SourceConfig
-from raiha_core.training.mixture import open_source
+from raiha_core.training.mixture import open_looks, open_source
+from raiha_core.training.sources import ReferenceMix, assemble
 from raiha_core.training.triplets import TripletSource
 
 
@@ -34,12 +37,31 @@ def test_retrieved_references_come_from_the_papers_list(listed: Path, tmp_path: 
     seen = set()
     for seed in range(6):
         raw = source.draw(8, np.random.default_rng(seed))
-        for real, retrieved in zip(raw.real.numpy(), raw.retrieved.numpy(), strict=True):
+        assert raw.has_retrieved is not None
+        for real, retrieved, has in zip(raw.real.numpy(), raw.retrieved.numpy(), raw.has_retrieved, strict=True):
             own = np.array_equal(real, first)
             colours = {tuple(c) for c in retrieved.reshape(3, -1).T[::997].tolist()}
             assert own == (len(colours) == 1)
+            assert own == bool(has)
             seen |= colours if own else set()
     assert seen == {(255, 0, 0), (0, 255, 0)}
+
+
+def test_without_a_retrieved_photo_a_positive_crop_serves(listed: Path, tmp_path: Path) -> None:
+    config = SourceConfig("triplets", str(listed), references=str(listed / "refs.jsonl"), whole=True)
+    raw = open_source(config, tmp_path).draw(8, np.random.default_rng(0))
+    mix = ReferenceMix((0.0, 1.0), positive=0.0, retrieved=1.0, wrong_light=0.0, crop=(196 / 256, 196 / 256))
+    batch = assemble(raw, 64, open_looks(()), Recipe(), mix, torch.Generator().manual_seed(0))
+    assert batch.references is not None and raw.has_retrieved is not None and 0 < raw.has_retrieved.sum() < 8
+    for reference, has, real, whole in zip(batch.references[:, 0], raw.has_retrieved, batch.real, raw.real, strict=True):
+        flat = float(reference.std(dim=(1, 2)).max())
+        assert (flat < 1e-6) == bool(has)
+        if not has:  # one colour range with its truth
+            torch.testing.assert_close(reference.mean((1, 2)), real.mean((1, 2)), atol=0.2, rtol=0)
+        small = torch.nn.functional.interpolate(whole[None].float() / 255, 64, mode="bilinear")[0]
+        torch.testing.assert_close(
+            torch.minimum((real - small).abs().mean(), (real.flip(2) - small).abs().mean()), torch.tensor(0.0), atol=0.03, rtol=0
+        )
 
 
 @pytest.mark.parametrize(
