@@ -19,6 +19,11 @@ class Edge(NamedTuple):
     outer: Tensor
     weight: Tensor
 
+    @property
+    def step(self) -> Tensor:
+        """From inside to outside, weighted, `(B, 3, h, w)`."""
+        return (self.outer - self.inner) * self.weight
+
 
 def edge_colours(rgb: Tensor, mask: Tensor) -> Edge:
     """Mean colours of the rings just inside and just outside the mask, over windows of three tokens.
@@ -40,7 +45,7 @@ def spread_inside(edge: Edge) -> Tensor:
 
     Pull and push over a pyramid (Gortler et al., "The Lumigraph", 1996): what Poisson blending would add, roughly.
     """
-    value, weight = (edge.outer - edge.inner) * edge.weight, edge.weight
+    value, weight = edge.step, edge.weight
     levels = [(value, weight)]
     while min(value.shape[-2:]) % 2 == 0:
         value, weight = F.avg_pool2d(value, 2), F.avg_pool2d(weight, 2)

@@ -64,6 +64,32 @@ class _Looked(NamedTuple):
     alike: Tensor
 
 
+class _Scene(NamedTuple):
+    """A batch of composites as the network knows it without references.
+
+    Tokens: `keys` `(B, KEY, h * w)`, `x` `(B, TRUNK, h, w)`, `colours` `(B, COLOUR, h, w)`, `own` and `covered` `(B, 1, h, w)` (touched
+    by the mask; share that it covers), `spread` `(B, 3, h, w)`. Of the whole: pooled features of foreground and picture (`summary`,
+    `overview`), colours (`described`; moments of `front` and `back`), `extent` of the mask, and what the edge says (`across`,
+    `edge_fit`, `steps`).
+    """
+
+    keys: Tensor
+    x: Tensor
+    colours: Tensor
+    own: Tensor
+    covered: Tensor
+    summary: Tensor
+    overview: Tensor
+    described: Tensor
+    extent: Tensor
+    front: tuple[Tensor, Tensor]
+    back: tuple[Tensor, Tensor]
+    spread: Tensor
+    across: Tensor
+    edge_fit: tuple[Tensor, Tensor]
+    steps: Tensor
+
+
 class _Block(nn.Module):
     """Residual block whose normalisation tells foreground from background."""
 
@@ -180,74 +206,91 @@ class RaihaS(HarmonizationModel):
             mask: `(B, 1, S, S)` in [0, 1].
             references: `(B, R, 3, S, S)` or None.
         """
-        b = len(composite)
+        scene = self._scene(composite, mask)
+        return self._answer(scene, self._references(references, scene))
+
+    def _scene(self, composite: Tensor, mask: Tensor) -> _Scene:
+        """What is known of the composites before any reference is looked at."""
         deep, last = self._see(composite)
-        h, w = deep.shape[-2:]
         touched = F.max_pool2d(mask, STRIDE) > 0.02  # (B, 1, h, w)
-        covered = F.avg_pool2d(mask, STRIDE)
+        covered, own = F.avg_pool2d(mask, STRIDE), touched.to(deep.dtype)
         colours = torch.where(touched, _token_colours(composite, mask), _token_colours(composite, 1 - mask))
         edge = edge_colours(composite, mask)
-        step = (edge.outer - edge.inner) * edge.weight
-        own, spread = touched.to(deep.dtype), spread_inside(edge)
-        x = self.enter(torch.cat([deep, colours, covered, step, edge.weight], 1))
+        spread = spread_inside(edge)
+        x = self.enter(torch.cat([deep, colours, covered, edge.step, edge.weight], 1))
         x = x + self.pixels(torch.cat([composite - 0.5, mask], 1)) + self.across(spread)
-        x = self.before(x, own)
-
         # Statistics need no more than every second row and column.
         pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
         back = moments(pixels, 1 - inner)
-        summary = _masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1])))
-        own_values = torch.cat([x, colours], 1)
-        looked = None if references is None or not references.shape[1] else self._reference_tokens(references, back, summary)
-        keys, values = self.key(deep).flatten(2), own_values.flatten(2)
-        allowed, bias = ~touched.flatten(1), torch.zeros(b, h * w, dtype=x.dtype, device=x.device)
-        attended, weights = cosine_attention(
-            keys,
-            keys if looked is None else torch.cat([keys, looked.keys], 2),
-            values if looked is None else torch.cat([values, looked.values], 2),
-            allowed if looked is None else torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1),
-            self.scale.clamp(1, 50),
-            bias if looked is None else torch.cat([bias, looked.bias], 1),
+        across, a_edge, d_edge = edge_evidence(edge, F.softplus(self.ridge))
+        return _Scene(
+            keys=self.key(deep).flatten(2),
+            x=self.before(x, own),
+            colours=colours,
+            own=own,
+            covered=covered,
+            summary=_masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1]))),
+            overview=last.mean((2, 3)),
+            described=torch.cat([describe(pixels, inner), describe(pixels, 1 - inner), back[1].flatten(1) * 4], 1),
+            extent=torch.cat([mask.mean((2, 3)), own.mean((2, 3))], 1),
+            front=moments(pixels, inner),
+            back=back,
+            spread=spread[:, :3],
+            across=across,
+            edge_fit=(a_edge, d_edge),
+            steps=step_histogram(composite, mask),
         )
-        match = attended.reshape(b, -1, h, w)
+
+    def _attend(self, scene: _Scene, looked: _Looked | None) -> tuple[Tensor, Tensor]:
+        """What every token finds elsewhere, `(B, TRUNK + COLOUR, h, w)`, and the weights."""
+        b, _, h, w = scene.x.shape
+        keys, values = scene.keys, torch.cat([scene.x, scene.colours], 1).flatten(2)
+        allowed, bias = scene.own.flatten(1) == 0, torch.zeros(b, h * w, dtype=keys.dtype, device=keys.device)
+        everywhere = keys
+        if looked is not None:
+            everywhere, values = torch.cat([keys, looked.keys], 2), torch.cat([values, looked.values], 2)
+            allowed, bias = torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1), torch.cat([bias, looked.bias], 1)
+        attended, weights = cosine_attention(keys, everywhere, values, allowed, self.scale.clamp(1, 50), bias)
+        return attended.reshape(b, -1, h, w), weights
+
+    def _answer(self, scene: _Scene, looked: _Looked | None) -> Output:
+        """The transforms, given what the references offer, if there are any."""
+        x, colours, own = scene.x, scene.colours, scene.own
+        b, _, h, w = x.shape
+        match, weights = self._attend(scene, looked)
         # How concentrated the attention is says how good the match is.
         sharp = weights.square().sum(2).clamp_min(1e-8).log().reshape(b, 1, h, w) / 8 + 0.5
         seen = match[:, -COLOUR:]
         x = self.after(self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1)), own)
         x = self.wide(x, own)
 
-        inside, away = covered * own, (1 - covered) * (1 - own)
-        ridge = F.softplus(self.ridge)
+        inside, away = scene.covered * own, (1 - scene.covered) * (1 - own)
         fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
-        a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, ridge)
-        across, a_edge, d_edge = edge_evidence(edge, ridge)
+        a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge))
         evidence = [
             *(_masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
-            summary,
-            last.mean((2, 3)),
-            torch.zeros_like(summary) if looked is None else looked.summary,
-            describe(pixels, inner),
-            describe(pixels, 1 - inner),
-            back[1].flatten(1) * 4,
+            scene.summary,
+            scene.overview,
+            torch.zeros_like(scene.summary) if looked is None else looked.summary,
+            scene.described,
             _masked_mean(seen - colours, inside) * 2,
             _masked_mean((seen - colours).abs(), inside) * 2,
             (a_fit - torch.eye(3, device=x.device)).flatten(1).clamp(-2, 2),
             d_fit * 2,
             _masked_mean(sharp, inside),
-            mask.mean((2, 3)),
-            own.mean((2, 3)),
-            torch.full((b, 1), 0.0 if references is None else 1.0, device=x.device, dtype=x.dtype),
-            across,
+            scene.extent,
+            torch.full((b, 1), 0.0 if looked is None else 1.0, device=x.device, dtype=x.dtype),
+            scene.across,
         ]
-        steps = step_histogram(composite, mask)
-        hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(steps))
-        front, fits = moments(pixels, inner), [(a_fit, d_fit), (a_edge, d_edge)]
-        matrix, overall, belief = self._compose(hidden, steps, x, front, fits, spread[:, :3])
+        hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(scene.steps))
+        matrix, overall, belief = self._compose(hidden, x, scene, [(a_fit, d_fit), scene.edge_fit])
         alike = torch.zeros_like(belief) if looked is None else looked.alike
-        return Output(matrix, overall, belief, alike, weights, touched.flatten(1))
+        return Output(matrix, overall, belief, alike, weights, own.flatten(1) > 0)
 
-    def _reference_tokens(self, references: Tensor, back: tuple[Tensor, Tensor], summary: Tensor) -> _Looked:
-        """What `(B, R, 3, S, S)` references offer to the foreground; `back` and `summary` say what they should fit."""
+    def _references(self, references: Tensor | None, scene: _Scene) -> _Looked | None:
+        """What `(B, R, 3, S, S)` references offer to the scene's foreground; None where there are none."""
+        if references is None or not references.shape[1]:
+            return None
         b, r = references.shape[:2]
         flat = references.flatten(0, 1)
         deep, last = self._see(flat)
@@ -255,9 +298,9 @@ class RaihaS(HarmonizationModel):
         colours = _token_colours(flat, everywhere)
         none = torch.zeros_like(colours[:, :1])
         x = self.before(self.enter(torch.cat([deep, colours, none, none.expand(-1, 4, -1, -1)], 1)), none)
-        light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), back, r)
+        light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), scene.back, r)
         pooled = last.mean((2, 3)).reshape(b, r, -1)
-        alike = F.cosine_similarity(pooled, summary[:, None], dim=2)
+        alike = F.cosine_similarity(pooled, scene.summary[:, None], dim=2)
         logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
 
         def in_a_row(y: Tensor) -> Tensor:
@@ -279,11 +322,9 @@ class RaihaS(HarmonizationModel):
         theirs = torch.cat([back[0], back[1][:, upper[0], upper[1]] * 4], 1)[:, None]
         return torch.cat([mine - theirs, (mine - theirs).abs()], 2)
 
-    def _compose(
-        self, hidden: Tensor, steps: Tensor, x: Tensor, front: tuple[Tensor, Tensor], fits: list[tuple[Tensor, Tensor]], spread: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _compose(self, hidden: Tensor, x: Tensor, scene: _Scene, fits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """Transforms about the foreground's mean colour, so that shift and contrast do not fight; and the logit of `touched`."""
-        (b, _, h, w), (mean, covariance) = x.shape, front
+        (b, _, h, w), (mean, covariance) = x.shape, scene.front
         eye = torch.eye(3, device=x.device, dtype=x.dtype)
         raw, trusts = self.overall(hidden), self.trusts(hidden)
         gate, by_edge = torch.sigmoid(raw[:, 12:]), torch.sigmoid(trusts[:, :1])
@@ -293,13 +334,13 @@ class RaihaS(HarmonizationModel):
             d = d + gate[:, 2 * i + 1, None] * d_fit
         # How far the foreground would be moved tells much about whether it was touched.
         move = (d.square().sum(1) + ((a @ covariance) * a).sum((1, 2))).detach()[:, None]
-        touched = trusts[:, 1:] + self.doubt(torch.cat([hidden, steps, (move + 1e-4).log() * 0.3], 1))
+        touched = trusts[:, 1:] + self.doubt(torch.cat([hidden, scene.steps, (move + 1e-4).log() * 0.3], 1))
         belief = torch.sigmoid(touched)
         a, d = (eye + belief[:, :, None] * a).reshape(b, 9, 1, 1), (belief * d)[:, :, None, None]
         handed = self.hand_down(hidden)[:, :, None, None].expand(-1, -1, h, w)
         local = self.local(torch.cat([x, handed], 1)) * belief[:, :, None, None]
         a_map = a + local[:, :9] * 0.5
-        d_map = d + local[:, 9:] * 0.25 + (belief * by_edge)[:, :, None, None] * spread
+        d_map = d + local[:, 9:] * 0.25 + (belief * by_edge)[:, :, None, None] * scene.spread
         return _rows(a_map, d_map, mean), _rows(a, d, mean), touched[:, 0]
 
     def render(self, output: Output, composite: Tensor, mask: Tensor) -> Tensor:
@@ -320,13 +361,12 @@ class RaihaS(HarmonizationModel):
         mask = ((mask - SLACK) / (1 - 2 * SLACK)).clamp(0, 1)
         twins, masks = torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)])
         stacked = torch.stack([torch.cat([r, r.flip(3)]) for r in references], 1).clamp(0, 1) if references else None
-        out = self(twins, masks, stacked)
-        matrix = _mirrored_mean(out.matrix)
-        if stacked is None:
-            matrix = _restrained(matrix, composite, mask)
-        else:
-            alone = _restrained(_mirrored_mean(self(twins, masks).matrix), composite, mask)
-            matrix = alone + torch.sigmoid((out.alike.mean() - ALIKE) * 20) * (matrix - alone)
+        scene = self._scene(twins, masks)
+        out = self._answer(scene, None)
+        matrix = alone = _restrained(_mirrored_mean(out.matrix), composite, mask)
+        if stacked is not None:
+            out = self._answer(scene, self._references(stacked, scene))
+            matrix = alone + torch.sigmoid((out.alike.mean() - ALIKE) * 20) * (_mirrored_mean(out.matrix) - alone)
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
