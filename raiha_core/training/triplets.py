@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..errors import RaihaError
 from ..evaluation import Dataset, Item
-from .sources import RawBatch, crop_boxes
+from .sources import RawBatch, crop_boxes, mask_boxes
 
 _WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
 
@@ -59,10 +59,10 @@ class TripletSource:
             torch.from_numpy(np.stack([self._read(path, mode) for path in paths]))
             for paths, mode in zip(files, ("RGB", "L", "RGB"), strict=True)
         )
-        box = np.zeros((batch, 4), np.float32)
-        for i, m in enumerate(mask[:, 0].numpy()):
-            x, y = np.flatnonzero((m > 127).any(0)), np.flatnonzero((m > 127).any(1))
-            box[i] = (x[0], y[0], x[-1] + 1, y[-1] + 1) if len(x) else (0, 0, self.size, self.size)
+        box = np.tile(_WHOLE, (batch, 1))
+        if not self.whole:
+            objects, area = mask_boxes(mask[:, 0].numpy())
+            box = crop_boxes(np.where(area[:, None] > 0, objects, box), rng)
         retrieved = real.clone()
         for i, row in enumerate(rows):
             if row.references:
@@ -71,7 +71,7 @@ class TripletSource:
         return RawBatch(
             real=real,
             mask=mask,
-            box=torch.from_numpy(np.tile(_WHOLE, (batch, 1)) if self.whole else crop_boxes(box / np.float32(self.size), rng)),
+            box=torch.from_numpy(box),
             donor=real,
             donor_mask=mask,
             partner=real,
