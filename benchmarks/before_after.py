@@ -13,19 +13,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from raiha_core.cli.pairing import pictures
 from raiha_core.harmonizer import Harmonizer
 from raiha_core.image import read_image, read_mask
 
 GAP, CAPTION = 6, 18
 
 
-def panels(folder: Path, name: str, harmonizer: Harmonizer, tile: int) -> list[Image.Image]:
+def by_stem(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by their names without suffix."""
+    return {p.stem: p for p in pictures(str(folder))}
+
+
+def panels(composite: Path, mask: Path, real: Path | None, harmonizer: Harmonizer, tile: int) -> list[Image.Image]:
     """Composite, result and, if there is one, the real photo, each at most `tile` pixels wide and high."""
-    found = {part: next(iter((folder / part).glob(f"{name}.*")), None) for part in ("composite", "mask", "real")}
-    assert found["composite"] and found["mask"]
-    picture = read_image(found["composite"])
-    result = harmonizer.harmonize(picture, read_mask(found["mask"])).image
-    shown = [picture.pil(), result.pil()] + ([Image.open(found["real"])] if found["real"] else [])
+    picture = read_image(composite)
+    result = harmonizer.harmonize(picture, read_mask(mask)).image
+    shown = [picture.pil(), result.pil()] + ([Image.open(real)] if real else [])
     small = [image.convert("RGB") for image in shown]
     for image in small:
         image.thumbnail((tile, tile), Image.Resampling.LANCZOS)
@@ -42,11 +46,12 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=3)
     parser.add_argument("--tile", type=int, default=240)
     arguments = parser.parse_args()
-    masked = {p.stem for p in (arguments.folder / "mask").iterdir()}
-    names = sorted(p.stem for p in (arguments.folder / "composite").iterdir() if p.stem in masked)
+    composites, masks = (by_stem(arguments.folder / part) for part in ("composite", "mask"))
+    reals = by_stem(arguments.folder / "real") if (arguments.folder / "real").is_dir() else {}
+    names = sorted(composites.keys() & masks)
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(arguments.limit, len(names))).round().astype(int)]
     harmonizer, tile = Harmonizer(arguments.model), arguments.tile
-    rows = [panels(arguments.folder, name, harmonizer, tile) for name in chosen]
+    rows = [panels(composites[n], masks[n], reals.get(n), harmonizer, tile) for n in chosen]
     width, height = max(map(len, rows)) * (tile + 2) + GAP, tile + CAPTION + GAP
     lines = -(-len(rows) // arguments.columns)
     page = Image.new("RGB", (width * arguments.columns, height * lines), "white")
