@@ -16,7 +16,7 @@ from torch.nn import functional as F
 SIDE = 32
 BYTES = SIDE * SIDE
 # Measured (docs/retrieval.md): every resized, recompressed or relit copy lies above, four in five of those with a few
-# percent cropped off; of thousands of pairs of similar but different photos none did.
+# percent cropped off; of 6,000 pairs of similar photos eleven did, which by their names are twice the same.
 SAME = 0.6
 
 
