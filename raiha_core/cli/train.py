@@ -54,7 +54,7 @@ def command(
     from ..training.plot import plot_log
 
     if config is None:
-        weights = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
+        weights = Path(__file__).resolve().parent.parent / "weights" / "raiha-s.safetensors"
         chosen = config_from({"out": "runs/train", "backbone": None if start else str(weights), **overrides})
     else:
         chosen = read_config(config, overrides)

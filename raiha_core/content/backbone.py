@@ -1,4 +1,4 @@
-"""A small plain-convolution backbone: what the embedded encoder and `raiha-s` see with.
+"""A small plain-convolution backbone: what `raiha-s` sees with.
 
 Plain 3 x 3 convolutions at 1/8 resolution and below, because depthwise ones are slow on CPUs.
 """

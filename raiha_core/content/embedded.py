@@ -1,7 +1,7 @@
 """The content encoder that ships in the package: no download, no network, a few milliseconds.
 
-Distilled by `raiha_core.training.distill` from an ImageNet MobileNetV2 so that what it says depends on what a
-picture shows and not on its light or colours.
+An ImageNet MobileNetV2 and a projection to fewer dimensions, taught by `raiha_core.training.encoder` to say the same
+of an object under any light and before any background.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import RaihaError
-from .backbone import WIDTHS, Backbone
 from .base import ContentEncoder, ContentFeatures
+from .mobilenet import LAST, MobileNetV2
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
 DIM = 256
@@ -24,23 +24,21 @@ INPUT = 192
 
 
 class EmbeddedNet(nn.Module):
-    """Backbone and projection to the distilled space."""
+    """Backbone and projection to the space that is searched."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = Backbone()
-        self.project = nn.Conv2d(WIDTHS[2] + WIDTHS[1], DIM, 1)
+        self.backbone = MobileNetV2()
+        self.project = nn.Conv2d(LAST, DIM, 1)
 
     def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures `(B, 3, H, W)` in [0, 1] to the global vector `(B, 256)` (not normalised) and map `(B, 256, H/16, W/16)`."""
-        features = self.backbone(rgb)
-        up = nn.functional.interpolate(features.last, size=features.sixteenth.shape[-2:], mode="bilinear", align_corners=False)
-        dense = self.project(torch.cat([up, features.sixteenth], 1))
+        """Pictures `(B, 3, H, W)` in [0, 1] to the global vector `(B, 256)` (not normalised) and map `(B, 256, H/32, W/32)`."""
+        dense = self.project(self.backbone(rgb))
         return dense.mean((2, 3)), dense
 
 
 class EmbeddedEncoder(ContentEncoder):
-    """`embedded`: 256-dimensional, 192 px input, dense map at 1/16 resolution (12 x 12)."""
+    """`embedded`: 256-dimensional, 192 px input, dense map at 1/32 resolution (6 x 6)."""
 
     id = "embedded"
     dim = DIM
@@ -74,5 +72,5 @@ class EmbeddedEncoder(ContentEncoder):
         """See `ContentEncoder.encode`."""
         x = images.to(self.device, torch.float32).clamp(0, 1)
         x = nn.functional.interpolate(x, size=(INPUT, INPUT), mode="bilinear", antialias=True, align_corners=False)
-        vector, dense = self.net(x)
+        vector, dense = self.net(x.contiguous(memory_format=torch.channels_last))
         return ContentFeatures(nn.functional.normalize(vector, dim=1), dense)

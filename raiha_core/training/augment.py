@@ -38,6 +38,8 @@ class Recipe:
         regrade: probability that the whole picture is regraded first, so that backgrounds vary too.
         capture: probability of a difference of sharpness, noise or compression.
         most: largest fMSE of a composite, on the 0..255 scale.
+        moved: share of pictures whose object stands elsewhere in its own photo before anything is changed, as pasted
+            objects do: same light, but the colours on both sides of the edge say nothing.
     """
 
     shares: dict[str, float] = field(default_factory=lambda: {"transfer": 0.33, "edit": 0.33, "local": 0.1, "pair": 0.09, "none": 0.15})
@@ -45,6 +47,7 @@ class Recipe:
     regrade: float = 0.35
     capture: float = 0.15
     most: float = 10000.0
+    moved: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class TrainConfig:
         out: folder for checkpoints, log and curves.
         sources: the mixture.
         architecture: `raiha-s` or `rhnet`, with `model` as its constructor's arguments.
-        backbone: safetensors of the embedded encoder to start the backbone from.
+        backbone: safetensors to start raiha-s's backbone from: of raiha-s, or written by `raiha_core.training.distill`.
         start: safetensors of a whole model to fine-tune.
         sizes: (share of the run, side in pixels) from when on which size is trained.
         batch: pictures per step and process.

@@ -1,4 +1,4 @@
-"""Distil the embedded content encoder from a teacher's features.
+"""Distil the backbone that raiha-s starts from out of a teacher's features.
 
 The teacher sees each photo as it is; the student sees crops, flips and strong colour changes of it and must say the
 same, so that what it says depends on the content and not on the light. Relational knowledge is kept by matching the
@@ -9,58 +9,69 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.embedded import DIM, EmbeddedNet
+from ..content.backbone import WIDTHS, Backbone
+from ..content.mobilenet import MobileNetV2
+from ..errors import RaihaError
 from .pack import build_pack
 from .sources import crop
 
-Teacher = Callable[[Tensor], Tensor]
-"""`(B, 3, H, W)` in [0, 1] to a dense map `(B, C, h, w)`."""
 
+def load_teacher(folder: Path) -> MobileNetV2:
+    """The ImageNet MobileNetV2 in `folder/mobilenet_v2.safetensors`, for inference.
 
-def mobilenet_teacher(folder: Path) -> Teacher:
-    """The MobileNetV2 in `folder/mobilenet_v2.safetensors`: its last 1280-channel map.
+    The file holds `w0, b0, w1, b1, ...`, the convolutions in order with batch norm folded in; the classifier comes last and
+    is left out. Only tensors are read; nothing of the folder is run.
 
-    The file holds `w0, b0, w1, b1, ...` with batch norm folded in, and the metadata key `meta`: (is depthwise, stride) of each
-    convolution in order (Sandler et al., 2018). Only tensors are read; nothing of the folder is run.
+    Raises:
+        RaihaError: the file is missing or holds another network.
     """
-    with safe_open(folder / "mobilenet_v2.safetensors", "pt") as file:
-        meta = json.loads(file.metadata()["meta"])
-        weights = [file.get_tensor(f"w{i}").float() for i in range(len(meta))]
-        biases = [file.get_tensor(f"b{i}").float() for i in range(len(meta))]
-
-    def convolve(i: int, x: Tensor, clip: bool = True) -> Tensor:
-        depthwise, stride = meta[i]
-        if weights[i].shape[-1] == 3:  # padded as TensorFlow does
-            x = F.pad(x, (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1))
-        y = F.conv2d(x, weights[i], biases[i], stride=stride, groups=len(weights[i]) if depthwise else 1)
-        return y.clamp(0, 6) if clip else y
-
-    @torch.inference_mode()
-    def features(rgb: Tensor) -> Tensor:
-        x = convolve(2, convolve(1, convolve(0, rgb * 2 - 1)), clip=False)
-        # Then blocks of three: expand, filter, project; the last two convolutions are the wide map and the classifier.
-        for i in range(3, len(meta) - 2, 3):
-            y = convolve(i + 2, convolve(i + 1, convolve(i, x)), clip=False)
-            x = x + y if y.shape == x.shape else y
-        return convolve(len(meta) - 2, x)
-
-    return features
+    file, net = folder / "mobilenet_v2.safetensors", MobileNetV2()
+    try:
+        state = load_file(file)
+        with torch.no_grad():
+            for i, layer in enumerate(net.filters()):
+                assert layer.bias is not None
+                layer.weight.copy_(state[f"w{i}"])
+                layer.bias.copy_(state[f"b{i}"])
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise RaihaError(
+            f"The teacher {file} cannot be loaded ({str(error).splitlines()[0]}); give the folder of the MobileNetV2."
+        ) from None
+    return net.requires_grad_(False).eval()
 
 
-def teacher_targets(photos: NDArray[np.uint8], teacher: Teacher, cache: Path, size: int = 224, batch: int = 32) -> Tensor:
+class Student(nn.Module):
+    """raiha-s's backbone and a projection to the teacher's space."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Backbone()
+        self.project = nn.Conv2d(WIDTHS[2] + WIDTHS[1], DIM, 1)
+
+    def forward(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures `(B, 3, H, W)` in [0, 1] to their vectors `(B, DIM)` and maps `(B, DIM, H/16, W/16)`."""
+        features = self.backbone(rgb)
+        up = F.interpolate(features.last, size=features.sixteenth.shape[-2:], mode="bilinear", align_corners=False)
+        dense = self.project(torch.cat([up, features.sixteenth], 1))
+        return dense.mean((2, 3)), dense
+
+
+DIM = 256
+
+
+@torch.inference_mode()
+def teacher_targets(photos: NDArray[np.uint8], teacher: MobileNetV2, cache: Path, size: int = 224, batch: int = 32) -> Tensor:
     """PCA-reduced, whitened-to-unit-variance teacher maps, `(N, DIM, h, w)` float16."""
     if cache.is_file():
         return torch.from_numpy(np.load(cache, mmap_mode="r"))
@@ -109,13 +120,15 @@ def random_boxes(n: int, generator: torch.Generator, low: float = 0.35) -> Tenso
     return torch.cat([origin, origin + size], 1)
 
 
-def distill(pack: Path, data: Path, teacher: Teacher, out: Path, minutes: float, batch: int = 48, size: int = 160, seed: int = 0) -> None:
-    """Train the embedded encoder for so many minutes and write EMA weights to `out`."""
+def distill(
+    pack: Path, data: Path, teacher: MobileNetV2, out: Path, minutes: float, batch: int = 48, size: int = 160, seed: int = 0
+) -> None:
+    """Train a student for so many minutes and write EMA weights to `out`."""
     torch.manual_seed(seed)
     g = torch.Generator().manual_seed(seed)
     photos = build_pack(data, pack).photos
     targets = teacher_targets(photos, teacher, pack / "teacher.npy")
-    net = EmbeddedNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net = Student().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)
     started, step, running = time.monotonic(), 0, 0.0
@@ -157,7 +170,7 @@ def distill(pack: Path, data: Path, teacher: Teacher, out: Path, minutes: float,
             print(f"step {step} samples {step * batch} loss {running / (1 - 0.98**step):.4f} minutes {spent:.1f}", flush=True)
         if step % 500 == 0:
             save_file({k: v.contiguous() for k, v in ema.state_dict().items()}, out)
-    save_file({k: v.contiguous() for k, v in ema.state_dict().items()}, out, metadata={"architecture": "embedded"})
+    save_file({k: v.contiguous() for k, v in ema.state_dict().items()}, out, metadata={"architecture": "backbone"})
 
 
 def main() -> None:
@@ -170,7 +183,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    distill(arguments.pack, arguments.data, mobilenet_teacher(arguments.data / "teacher"), arguments.out, arguments.minutes)
+    distill(arguments.pack, arguments.data, load_teacher(arguments.data / "teacher"), arguments.out, arguments.minutes)
 
 
 if __name__ == "__main__":

@@ -111,10 +111,13 @@ class RHNetObjective:
 
 
 def _load_backbone(model: RaihaS, path: Path) -> None:
-    state = {k.removeprefix("backbone."): v for k, v in load_file(path).items() if k.startswith("backbone.")}
-    if not state:
-        raise RaihaError(f"{path} holds no backbone; give the embedded encoder's safetensors file.")
-    model.backbone.load_state_dict(state)
+    try:
+        state = {k.removeprefix("backbone."): v for k, v in load_file(path).items() if k.startswith("backbone.")}
+        model.backbone.load_state_dict(state)
+    except (OSError, SafetensorError, RuntimeError):
+        raise RaihaError(
+            f"{path} holds no backbone of raiha-s; give weights of raiha-s, or what python -m raiha_core.training.distill writes."
+        ) from None
 
 
 def _start_from(model: nn.Module, path: Path) -> None:

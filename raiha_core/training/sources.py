@@ -198,13 +198,16 @@ def crop_boxes(objects: NDArray[np.float32], rng: np.random.Generator) -> NDArra
     return np.concatenate([origin, origin + side], 1).astype(np.float32)
 
 
-def crop(x: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Bilinear crops of `(B, C, H, W)` at `boxes` (x0, y0, x1, y1 in [0, 1]; swap x0 and x1 to mirror), `(B, C, size, size)`."""
+def crop(x: Tensor, boxes: Tensor, size: int, padding: str = "border") -> Tensor:
+    """Bilinear crops of `(B, C, H, W)` at `boxes` (x0, y0, x1, y1 in [0, 1]; swap x0 and x1 to mirror), `(B, C, size, size)`.
+
+    Boxes may reach beyond the picture; `padding` says what is there (`border` or `zeros`).
+    """
     theta = torch.zeros(len(x), 2, 3, device=x.device)
     theta[:, 0, 0], theta[:, 1, 1] = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     theta[:, :, 2] = boxes[:, :2] + boxes[:, 2:] - 1
     grid = F.affine_grid(theta, [len(x), x.shape[1], size, size], align_corners=False)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
 
 
 def mirror(boxes: Tensor, generator: torch.Generator) -> Tensor:
@@ -229,12 +232,54 @@ def assemble(raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references:
     if raw.composite is not None:
         composite = crop(_float(raw.composite), box, size)
     else:
+        chosen = ((torch.rand(len(real), generator=generator) < recipe.moved).to(real.device) & ~raw.has_partner).nonzero()[:, 0]
+        if len(chosen):
+            real[chosen], mask[chosen] = move(_float(raw.real[chosen]), _float(raw.mask[chosen]), size, generator)
         mask = vary(mask, generator).clamp(0, 1)
         partner = crop(_float(raw.partner), box, size)
         composite, real = compose(real, mask, _float(raw.donor), _float(raw.donor_mask), partner, raw.has_partner, looks, recipe, generator)
     count = int(torch.multinomial(torch.tensor(references.count), 1, generator=generator))
     stack = [_reference(real, mask, raw, looks, references, generator) for _ in range(count)]
     return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None)
+
+
+def move(photo: Tensor, mask: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Objects pasted into another part of their own photo: what a harmonious paste looks like.
+
+    The background is the one of eight random crops that holds least of the object where it stood, so that no twin
+    gives its colours away.
+
+    Args:
+        photo: `(B, 3, P, P)`.
+        mask: `(B, 1, P, P)`.
+        size: side S of the results.
+
+    Returns:
+        pictures `(B, 3, S, S)` and their masks.
+    """
+    b, device = len(photo), photo.device
+    ys, xs = torch.meshgrid(*[torch.linspace(0, 1, n, device=device) for n in mask.shape[-2:]], indexing="ij")
+    total = mask.sum((2, 3)).clamp_min(1e-3)
+    centre = torch.cat([(mask * xs).sum((2, 3)), (mask * ys).sum((2, 3))], 1) / total
+    # From half to a bit more than its own share of the frame's side, somewhere about the middle.
+    scale = torch.rand(b, 1, generator=generator).to(device) * 0.6 + 0.6
+    place = torch.rand(b, 2, generator=generator).to(device) * 0.5 + 0.25
+    box = mirror(torch.cat([centre - place / scale, centre + (1 - place) / scale], 1), generator)
+    at = crop(mask, box, size, "zeros")
+    background = _emptiest_boxes(mask, generator)
+    return torch.lerp(crop(photo, mirror(background, generator), size), crop(photo, box, size), at), at
+
+
+def _emptiest_boxes(mask: Tensor, generator: torch.Generator, draws: int = 8) -> Tensor:
+    """Of some random crops of 45 to 70 % of the side, the one with the least of the mask inside, `(B, 4)`."""
+    best, least = torch.zeros(len(mask), 4, device=mask.device), torch.full((len(mask),), 2.0, device=mask.device)
+    for _ in range(draws):
+        side = torch.rand(len(mask), 1, generator=generator) * 0.25 + 0.45
+        origin = torch.rand(len(mask), 2, generator=generator) * (1 - side)
+        box = torch.cat([origin, origin + side], 1).to(mask.device)
+        held = crop(mask, box, 24).mean((1, 2, 3))
+        best, least = torch.where((held < least)[:, None], box, best), torch.minimum(held, least)
+    return best
 
 
 def _reference(real: Tensor, mask: Tensor, raw: RawBatch, looks: Looks, mix: ReferenceMix, generator: torch.Generator) -> Tensor:

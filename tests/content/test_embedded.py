@@ -21,7 +21,7 @@ def photo(name: str) -> torch.Tensor:
 
 def test_shapes_and_size(encoder: EmbeddedEncoder) -> None:
     features = encoder.encode(torch.rand(2, 3, 50, 90))
-    assert features.vector.shape == (2, encoder.dim) and features.dense.shape == (2, encoder.dim, 12, 12)
+    assert features.vector.shape == (2, encoder.dim) and features.dense.shape == (2, encoder.dim, 6, 6)
     torch.testing.assert_close(features.vector.norm(dim=1), torch.ones(2))
     assert WEIGHTS.stat().st_size <= 12_000_000 and len(encoder.weights_hash) == 16
 

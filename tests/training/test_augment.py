@@ -11,7 +11,7 @@ from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tabl
 from raiha_core.training.losses import foreground_mse, harmonisation_loss
 from raiha_core.training.masks import blobs, boxes, roughen, vary
 from raiha_core.training.pack import build_pack
-from raiha_core.training.sources import PhotoSource, ReferenceMix, assemble, crop, crop_boxes, positive_boxes
+from raiha_core.training.sources import PhotoSource, ReferenceMix, assemble, crop, crop_boxes, move, positive_boxes
 
 B, S = 6, 64
 
@@ -150,3 +150,24 @@ def test_losses_are_what_they_say() -> None:
     tiny[..., :5, :5] = 1
     torch.testing.assert_close(foreground_mse(real + 0.1 * tiny, real, tiny), torch.tensor([0.01 * 25 / 100]))
     assert harmonisation_loss(result, real, mask) > harmonisation_loss(real, real, mask)
+
+
+def test_moved_objects_keep_their_colours_and_leave_their_place() -> None:
+    """A red square on blue: pasted elsewhere, it is still red, on blue, and the twin where it stood is mostly out of sight."""
+    photo = torch.zeros(16, 3, 128, 128)
+    photo[:, 2] = 1
+    mask = torch.zeros(16, 1, 128, 128)
+    mask[:, :, 10:40, 10:40] = 1
+    photo = torch.where(mask > 0, torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1), photo)
+    moved, at = move(photo, mask, 96, torch.Generator().manual_seed(0))
+    assert moved.shape == (16, 3, 96, 96) and at.shape == (16, 1, 96, 96)
+    inside = at[:, 0] > 0.99
+    assert (inside.sum((1, 2)) > 100).all()
+    assert float(moved[:, 0][inside].mean()) > 0.97
+    outside = at[:, 0] < 0.01
+    assert float(moved[:, 0][outside].mean()) < 0.02
+    assert at.mean((1, 2, 3)).std() > 0.001, "sizes vary"
+
+
+def test_a_recipe_without_moved_objects_moves_none() -> None:
+    assert Recipe().moved == 0
