@@ -33,7 +33,7 @@ def command(out: Path, as_json: bool) -> None:
     except OSError as error:
         raise RaihaError(f"The folder {out} cannot be made ({error.strerror}); choose another with --out.") from None
     harmonizer = Harmonizer()
-    with ReferenceIndex.build(DATA / "gallery", out / "gallery.index") as index:
+    with ReferenceIndex.build(DATA / "gallery", out / "gallery.index", rebuild=True) as index:
         rows = [_run(name, out, harmonizer, index) for name in EXAMPLES]
     if as_json:
         click.echo(json.dumps({"out": str(out), "examples": rows}))
@@ -61,7 +61,7 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
     seconds = time.monotonic() - started
     own = [DATA / "gallery" / f"{EXAMPLES[name]}.jpg"]
     where = torch.from_numpy(mask)[None, None]
-    found = index.retrieve(picture.rgb_tensor(), where, 2, min_content=0.4, query_path=composite, excluded=own)
+    found = index.retrieve(picture.rgb_tensor(), where, 2, min_content=0.12, query_path=composite, excluded=own)
     references = [reference_picture(r) for r in found]
     guided = harmonizer.harmonize(picture, mask, references, attention=True)
     for suffix, image in (("composite", picture), ("result", plain.image), ("result_with_references", guided.image)):
