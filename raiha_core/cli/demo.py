@@ -33,7 +33,11 @@ def command(out: Path, as_json: bool) -> None:
     except OSError as error:
         raise RaihaError(f"The folder {out} cannot be made ({error.strerror}); choose another with --out.") from None
     harmonizer = Harmonizer()
-    with ReferenceIndex.build(DATA / "gallery", out / "gallery.index", rebuild=True) as index:
+    try:
+        index = ReferenceIndex.build(DATA / "gallery", out / "gallery.index")
+    except RaihaError:  # an earlier version's, with another encoder
+        index = ReferenceIndex.build(DATA / "gallery", out / "gallery.index", rebuild=True)
+    with index:
         rows = [_run(name, out, harmonizer, index) for name in EXAMPLES]
     if as_json:
         click.echo(json.dumps({"out": str(out), "examples": rows}))
