@@ -24,7 +24,7 @@ from ..content.backbone import WIDTHS, Backbone
 from ..content.mobilenet import MobileNetV2
 from ..errors import RaihaError
 from .pack import build_pack
-from .sources import crop
+from .sources import as_float, crop, pictures_at
 
 
 def load_teacher(folder: Path) -> MobileNetV2:
@@ -77,7 +77,7 @@ def teacher_targets(photos: NDArray[np.uint8], teacher: MobileNetV2, cache: Path
         return torch.from_numpy(np.load(cache, mmap_mode="r"))
     maps: list[Tensor] = []
     for start in range(0, len(photos), batch):
-        x = torch.from_numpy(np.array(photos[start : start + batch])).permute(0, 3, 1, 2).float() / 255
+        x = as_float(pictures_at(photos, np.arange(start, min(start + batch, len(photos)))))
         x = F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
         maps.append(teacher(x.contiguous(memory_format=torch.channels_last)).half())
     dense = torch.cat(maps)
@@ -120,6 +120,17 @@ def random_boxes(n: int, generator: torch.Generator, low: float = 0.35) -> Tenso
     return torch.cat([origin, origin + size], 1)
 
 
+@torch.no_grad()
+def follow(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
+    """Move averaged weights and buffers towards the net's; averages begin young, so that early ones are usable."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            a.lerp_(b, 1 - decay)
+        else:
+            a.copy_(b)
+
+
 def distill(
     pack: Path, data: Path, teacher: MobileNetV2, out: Path, minutes: float, batch: int = 48, size: int = 160, seed: int = 0
 ) -> None:
@@ -137,7 +148,7 @@ def distill(
         for group in optimiser.param_groups:
             group["lr"] = 2e-3 * min(1.0, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * phase))
         index = torch.randint(len(photos), (batch,), generator=g)
-        x = torch.from_numpy(photos[index.numpy()]).permute(0, 3, 1, 2).float() / 255
+        x = as_float(pictures_at(photos, index.numpy()))
         t = targets[index].float()
         boxes = random_boxes(batch, g)
         x, t = crop(x, boxes, size), crop(t, boxes, size // 16)
@@ -157,13 +168,7 @@ def distill(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
-        decay = min(0.998, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for a, b in zip(ema.state_dict().values(), net.state_dict().values(), strict=True):
-                if a.is_floating_point():
-                    a.lerp_(b, 1 - decay)
-                else:
-                    a.copy_(b)
+        follow(ema, net, step, 0.998)
         running = 0.98 * running + 0.02 * loss.item()
         step += 1
         if step % 50 == 0:

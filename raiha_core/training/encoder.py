@@ -22,19 +22,16 @@ from torch.nn import functional as F
 
 from ..content.embedded import DIM, INPUT, EmbeddedNet
 from ..content.mobilenet import MobileNetV2
-from .distill import load_teacher, random_boxes, random_colours
+from ..references.query import CONTEXT
+from .distill import follow, load_teacher, random_boxes, random_colours
 from .pack import Pack, build_pack
-from .sources import crop, mask_boxes
+from .sources import as_float, crop, mask_boxes, masks_at, pictures_at
 
 WHITENING = 0.25
 """Exponent: 0 leaves the components as loud as they are, 1 makes all equally loud."""
 
 FROZEN = 14
 """Blocks that stay the teacher's: all above 1/32 resolution."""
-
-
-def _batch(photos: NDArray[np.uint8], rows: NDArray[np.int64]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(photos[rows].transpose(0, 3, 1, 2))).float() / 255
 
 
 @torch.no_grad()
@@ -47,7 +44,7 @@ def from_teacher(teacher: MobileNetV2, photos: NDArray[np.uint8], seed: int = 0,
     g = torch.Generator().manual_seed(seed)
     vectors: list[Tensor] = []
     for start in range(0, len(photos), batch):
-        x = _batch(photos, np.arange(start, min(start + batch, len(photos))))
+        x = as_float(pictures_at(photos, np.arange(start, min(start + batch, len(photos)))))
         whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(x), 4)
         for boxes in (whole, random_boxes(len(x), g)):
             vectors.append(teacher(crop(x, boxes, INPUT).contiguous(memory_format=torch.channels_last)).mean((2, 3)))
@@ -63,7 +60,7 @@ def from_teacher(teacher: MobileNetV2, photos: NDArray[np.uint8], seed: int = 0,
     return net
 
 
-def query_boxes(boxes: NDArray[np.float32], context: float = 0.1) -> NDArray[np.float32]:
+def query_boxes(boxes: NDArray[np.float32], context: float = CONTEXT) -> NDArray[np.float32]:
     """What retrieval looks at: the objects' boxes `(B, 4)` with a share of their longer side around."""
     margin = (boxes[:, 2:] - boxes[:, :2]).max(1, keepdims=True) * context
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1).clip(0, 1).astype(np.float32)
@@ -96,9 +93,9 @@ def adapt(net: EmbeddedNet, pack: Pack, photos: NDArray[np.int64], out: Path, mi
             group["lr"] = 3e-4 * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent / minutes))
         rows = rng.choice(usable, batch)
         box = torch.from_numpy(query_boxes(boxes[rows]))
-        clean = crop(_batch(pack.photos, pack.mask_photo[rows]), box, INPUT)
-        mask = crop(torch.from_numpy(pack.masks[rows][:, None]).float() / 255, box, INPUT)
-        scene = crop(_batch(pack.photos, rng.choice(photos, batch)), random_boxes(batch, g), INPUT)
+        clean = crop(as_float(pictures_at(pack.photos, pack.mask_photo[rows])), box, INPUT)
+        mask = crop(as_float(masks_at(pack.masks, rows)), box, INPUT)
+        scene = crop(as_float(pictures_at(pack.photos, rng.choice(photos, batch))), random_boxes(batch, g), INPUT)
         with torch.no_grad():
             goal_vector, goal = teacher(clean.contiguous(memory_format=torch.channels_last))
         relit = random_colours(clean, g)
@@ -119,9 +116,7 @@ def adapt(net: EmbeddedNet, pack: Pack, photos: NDArray[np.int64], out: Path, mi
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
-        with torch.no_grad():
-            for a, b in zip(ema.parameters(), net.parameters(), strict=True):
-                a.lerp_(b, 1 - min(0.995, (1 + step) / (10 + step)))
+        follow(ema, net, step, 0.995)
         running = 0.98 * running + 0.02 * loss.item()
         step += 1
         if step % 25 == 0:

@@ -134,23 +134,23 @@ class PhotoSource:
         if self.neighbours is not None:
             retrieved = self.neighbours[photo, rng.integers(self.neighbours.shape[1], size=batch)]
         has = np.zeros(batch, bool)
-        real, box = _pictures(p.photos, photo), self._boxes[m].copy()
+        real, box = pictures_at(p.photos, photo), self._boxes[m].copy()
         partner = real.clone()
         if len(p.pairs) and self.pair_share:
             for i in np.flatnonzero(rng.random(batch) < self.pair_share):
                 row = int(rng.integers(len(p.pairs)))
-                real[i], partner[i] = (_pictures(p.pairs, np.array([r]))[0] for r in (row, row ^ 1))
+                real[i], partner[i] = (pictures_at(p.pairs, np.array([r]))[0] for r in (row, row ^ 1))
                 has[i] = True
         return RawBatch(
             real=real,
-            mask=_masks(p.masks, m),
+            mask=masks_at(p.masks, m),
             box=torch.from_numpy(crop_boxes(box, rng)),
-            donor=_pictures(p.photos, p.mask_photo[donor], 2),
-            donor_mask=_masks(p.masks, donor, 2),
+            donor=pictures_at(p.photos, p.mask_photo[donor], 2),
+            donor_mask=masks_at(p.masks, donor, 2),
             partner=partner,
             has_partner=torch.from_numpy(has),
-            retrieved=_pictures(p.photos, retrieved),
-            other=_pictures(p.photos, rng.integers(len(p.photos), size=batch)),
+            retrieved=pictures_at(p.photos, retrieved),
+            other=pictures_at(p.photos, rng.integers(len(p.photos), size=batch)),
         )
 
     def _draw_without_masks(self, batch: int, rng: np.random.Generator) -> RawBatch:
@@ -163,8 +163,8 @@ class PhotoSource:
         mask = torch.from_numpy(inside.astype(np.uint8) * 255)[:, None]
         c, r = centre[:, :, 0, 0], radius[:, :, 0, 0]
         box = np.concatenate([(c - r).clip(0, 1), (c + r).clip(0, 1)], 1).astype(np.float32)
-        real = _pictures(p.photos, photo)
-        donors = _pictures(p.photos, donor, 2)
+        real = pictures_at(p.photos, photo)
+        donors = pictures_at(p.photos, donor, 2)
         return RawBatch(
             real=real,
             mask=mask,
@@ -173,16 +173,18 @@ class PhotoSource:
             donor_mask=torch.full_like(donors[:, :1], 255),
             partner=real,
             has_partner=torch.zeros(batch, dtype=torch.bool),
-            retrieved=_pictures(p.photos, donor),
-            other=_pictures(p.photos, rng.integers(len(p.photos), size=batch)),
+            retrieved=pictures_at(p.photos, donor),
+            other=pictures_at(p.photos, rng.integers(len(p.photos), size=batch)),
         )
 
 
-def _pictures(array: NDArray[np.uint8], rows: NDArray[np.int64], step: int = 1) -> Tensor:
+def pictures_at(array: NDArray[np.uint8], rows: NDArray[np.int64], step: int = 1) -> Tensor:
+    """Rows of packed photos `(N, P, P, 3)`, every `step`-th pixel, as `(B, 3, p, p)`."""
     return torch.from_numpy(np.ascontiguousarray(array[rows][:, ::step, ::step].transpose(0, 3, 1, 2)))
 
 
-def _masks(array: NDArray[np.uint8], rows: NDArray[np.int64], step: int = 1) -> Tensor:
+def masks_at(array: NDArray[np.uint8], rows: NDArray[np.int64], step: int = 1) -> Tensor:
+    """Rows of packed masks `(M, P, P)`, every `step`-th pixel, as `(B, 1, p, p)`."""
     return torch.from_numpy(np.ascontiguousarray(array[rows][:, None, ::step, ::step]))
 
 
@@ -216,7 +218,8 @@ def mirror(boxes: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(flip, boxes[:, [2, 1, 0, 3]], boxes)
 
 
-def _float(x: Tensor) -> Tensor:
+def as_float(x: Tensor) -> Tensor:
+    """8-bit values to [0, 1]."""
     return x.float() / 255
 
 
@@ -228,16 +231,18 @@ def assemble(raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references:
         generator: a CPU generator; the same state gives the same batch.
     """
     box = mirror(raw.box, generator)
-    real, mask = crop(_float(raw.real), box, size), crop(_float(raw.mask), box, size)
+    real, mask = crop(as_float(raw.real), box, size), crop(as_float(raw.mask), box, size)
     if raw.composite is not None:
-        composite = crop(_float(raw.composite), box, size)
+        composite = crop(as_float(raw.composite), box, size)
     else:
         chosen = ((torch.rand(len(real), generator=generator) < recipe.moved).to(real.device) & ~raw.has_partner).nonzero()[:, 0]
         if len(chosen):
-            real[chosen], mask[chosen] = move(_float(raw.real[chosen]), _float(raw.mask[chosen]), size, generator)
+            real[chosen], mask[chosen] = move(as_float(raw.real[chosen]), as_float(raw.mask[chosen]), size, generator)
         mask = vary(mask, generator).clamp(0, 1)
-        partner = crop(_float(raw.partner), box, size)
-        composite, real = compose(real, mask, _float(raw.donor), _float(raw.donor_mask), partner, raw.has_partner, looks, recipe, generator)
+        partner = crop(as_float(raw.partner), box, size)
+        composite, real = compose(
+            real, mask, as_float(raw.donor), as_float(raw.donor_mask), partner, raw.has_partner, looks, recipe, generator
+        )
     count = int(torch.multinomial(torch.tensor(references.count), 1, generator=generator))
     stack = [_reference(real, mask, raw, looks, references, generator) for _ in range(count)]
     return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None)
@@ -302,7 +307,7 @@ def _reference(real: Tensor, mask: Tensor, raw: RawBatch, looks: Looks, mix: Ref
     for chosen, pictures in ((retrieved, raw.retrieved), (other, raw.other)):
         if chosen.any():
             whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(int(chosen.sum()), 4)
-            out[chosen] = crop(_float(pictures[chosen]), mirror(whole, generator), size)
+            out[chosen] = crop(as_float(pictures[chosen]), mirror(whole, generator), size)
     return out
 
 
