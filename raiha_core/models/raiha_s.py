@@ -183,6 +183,8 @@ class RaihaS(HarmonizationModel):
         self.hand_down = nn.Linear(256, 32)
         self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), _zeros(nn.Conv2d(48, 12, 3, 1, 1)))
         self.ridge = nn.Parameter(torch.tensor(-5.0))
+        # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
+        self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
 
     def config(self) -> dict[str, Any]:
         """See `HarmonizationModel.config`."""
@@ -217,7 +219,7 @@ class RaihaS(HarmonizationModel):
         colours = torch.where(touched, _token_colours(composite, mask), _token_colours(composite, 1 - mask))
         edge = edge_colours(composite, mask)
         spread = spread_inside(edge)
-        x = self.enter(torch.cat([deep, colours, covered, edge.step, edge.weight], 1))
+        x = self.enter(torch.cat([self.blur(deep), colours, covered, edge.step, edge.weight], 1))
         x = x + self.pixels(torch.cat([composite - 0.5, mask], 1)) + self.across(spread)
         # Statistics need no more than every second row and column.
         pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
@@ -269,9 +271,9 @@ class RaihaS(HarmonizationModel):
         a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge))
         evidence = [
             *(_masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
-            scene.summary,
-            scene.overview,
-            torch.zeros_like(scene.summary) if looked is None else looked.summary,
+            self.forget(scene.summary),
+            self.forget(scene.overview),
+            torch.zeros_like(scene.summary) if looked is None else self.forget(looked.summary),
             scene.described,
             _masked_mean(seen - colours, inside) * 2,
             _masked_mean((seen - colours).abs(), inside) * 2,

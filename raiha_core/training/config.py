@@ -22,6 +22,7 @@ class SourceConfig:
         weight: relative frequency in the mixture.
         luts, illuminants: tables for the edits, `.npz`; optional.
         pack: folder for the packed arrays; default is below the run's folder.
+        regions: masks to add per photo, of regions found by their colour; for `photos`.
         references: a list of retrieved references in the paper's format (JSON lines `input`, `mask`, `refs`, paths relative to
             the data set), for `triplets` and `iharmony4`.
         whole: train on whole pictures instead of crops around the foreground, for the same two.
@@ -33,6 +34,7 @@ class SourceConfig:
     luts: str | None = None
     illuminants: str | None = None
     pack: str | None = None
+    regions: int = 0
     references: str | None = None
     whole: bool = False
 

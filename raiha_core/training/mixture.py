@@ -75,7 +75,7 @@ def open_source(config: SourceConfig, cache: Path) -> Source:
     """
     root = Path(config.path)
     if config.kind == "photos":
-        pack = build_pack(root, cache)
+        pack = build_pack(root, cache, regions=config.regions)
         return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
     if config.kind in ("triplets", "iharmony4"):
         dataset: Dataset = TripletFolder(root) if config.kind == "triplets" else IHarmony4(root, "train")

@@ -87,13 +87,14 @@ REGION_LABELS = frozenset(
 )
 
 
-def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True) -> Pack:
+def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, regions: int = 0) -> Pack:
     """Pack a folder of photos, with `masks.jsonl` and `pairs.jsonl` beside them where there are any.
 
     Args:
         root: the folder; `masks.jsonl` has one object per line with `photo`, `mask`, `label`; `pairs.jsonl` has `a`, `b`.
         out: where the pack goes; an existing pack of the same content is opened instead.
         size: side S of the packed squares.
+        regions: how many masks to add per photo, of regions found by colour (`find_regions`).
 
     Raises:
         RaihaError: the folder is missing or empty.
@@ -101,7 +102,8 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True) ->
     photos = find_photos(root)
     mask_rows, pair_rows = _lines(root / "masks.jsonl"), _lines(root / "pairs.jsonl")
     names = [p.relative_to(root).as_posix() for p in photos]
-    digest = hashlib.sha256(json.dumps([FORMAT, size, names, mask_rows, pair_rows]).encode()).hexdigest()
+    content = [FORMAT, size, names, mask_rows, pair_rows, *([regions] if regions else [])]
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     if (out / "pack.json").is_file() and json.loads((out / "pack.json").read_text())["digest"] == digest:
         return open_pack(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -112,12 +114,13 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True) ->
     _fill(out / "photos.npy", [root / n for n in names], size, "RGB", lambda it: bar(it, "photos"))
     _fill(out / "masks.npy", [root / r["mask"] for r in mask_rows], size, "L", lambda it: bar(it, "masks"))
     _fill(out / "pairs.npy", [root / r[k] for r in pair_rows for k in ("a", "b")], size, "RGB", lambda it: bar(it, "pairs"))
+    found = _add_regions(out, regions, lambda it: bar(it, "regions")) if regions else []
     meta = {
         "digest": digest,
         "names": names,
-        "mask_photo": [where[r["photo"]] for r in mask_rows],
-        "mask_label": [labels[str(r.get("label"))] if r.get("label") else -1 for r in mask_rows],
-        "mask_region": [str(r.get("label")).lower() in REGION_LABELS or "regions" in r["mask"] for r in mask_rows],
+        "mask_photo": [where[r["photo"]] for r in mask_rows] + found,
+        "mask_label": [labels[str(r.get("label"))] if r.get("label") else -1 for r in mask_rows] + [-1] * len(found),
+        "mask_region": [str(r.get("label")).lower() in REGION_LABELS or "regions" in r["mask"] for r in mask_rows] + [True] * len(found),
     }
     temporary = out / "pack.json.part"
     temporary.write_text(json.dumps(meta))
@@ -137,6 +140,27 @@ def _fill(target: Path, files: list[Path], size: int, mode: str, bar: Callable[[
         except (OSError, ValueError) as error:
             raise RaihaError(f"{path} cannot be read as a picture ({error}); remove or repair it and start again.") from None
     array.flush()
+
+
+def _add_regions(out: Path, count: int, bar: Callable[[Iterable[int]], Iterable[int]]) -> list[int]:
+    """Append regions of every packed photo to the packed masks; returns the photo of each."""
+    from .regions import find_regions
+
+    photos, masks = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("photos", "masks"))
+    found, owner = [], []
+    for i in bar(range(len(photos))):
+        regions = find_regions(photos[i], count, np.random.default_rng(i))
+        found += regions
+        owner += [i] * len(regions)
+    part = out / "masks.npy.part"
+    array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(masks) + len(found), *masks.shape[1:]))
+    array[: len(masks)] = masks
+    if found:
+        array[len(masks) :] = np.stack(found)
+    array.flush()
+    del array, masks
+    os.replace(part, out / "masks.npy")
+    return owner
 
 
 def open_pack(folder: Path) -> Pack:

@@ -11,6 +11,7 @@ from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tabl
 from raiha_core.training.losses import foreground_mse, harmonisation_loss
 from raiha_core.training.masks import blobs, boxes, roughen, vary
 from raiha_core.training.pack import build_pack
+from raiha_core.training.regions import find_regions
 from raiha_core.training.sources import PhotoSource, ReferenceMix, assemble, crop, crop_boxes, move, positive_boxes
 
 B, S = 6, 64
@@ -171,3 +172,23 @@ def test_moved_objects_keep_their_colours_and_leave_their_place() -> None:
 
 def test_a_recipe_without_moved_objects_moves_none() -> None:
     assert Recipe().moved == 0
+
+
+def test_regions_of_one_colour_are_found_and_packed_after_the_masks(photo_folder: Path, tmp_path: Path) -> None:
+    photo = np.full((64, 64, 3), 40, np.uint8)
+    photo[:, 36:] = 200
+    photo[40:, :20] = (180, 30, 30)
+    photo += np.random.default_rng(1).integers(0, 5, photo.shape, np.uint8)
+    (region,) = find_regions(photo, 1, np.random.default_rng(0))
+    inside = region > 127
+    assert region.shape == (64, 64) and 0.02 < inside.mean() < 0.5
+    assert photo[inside].std(0).max() < 12, "one region is one colour"
+    assert len(find_regions(photo, 9, np.random.default_rng(0))) in (2, 3), "no more than there are"
+    assert find_regions(photo[:32, :32], 1, np.random.default_rng(0)) == [], "one colour all over is no region"
+
+    plain = build_pack(photo_folder, tmp_path / "plain", 64, progress=False)
+    pack = build_pack(photo_folder, tmp_path / "pack", 64, progress=False, regions=2)
+    added = len(pack.masks) - len(plain.masks)
+    assert 12 <= added <= 24 and len(pack.mask_photo) == len(pack.mask_label) == len(pack.mask_region) == len(pack.masks)
+    np.testing.assert_array_equal(pack.masks[: len(plain.masks)], plain.masks)
+    assert pack.mask_region[len(plain.masks) :].all() and (pack.mask_label[len(plain.masks) :] == -1).all()
