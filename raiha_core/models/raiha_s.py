@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +22,11 @@ from .base import AffineMap, Attention, HarmonizationModel, Prediction, apply_af
 from .colour_statistics import DESCRIPTOR, describe, fit_affine, moments
 from .edges import EDGE, STEPS, edge_colours, edge_evidence, spread_inside, step_histogram
 from .fusion import cosine_attention
-from .rain import RAIN
+from .raiha_s_layers import Block, Wide, masked_mean, token_colours, zeros
 from .registry import State, register
 
 KEY = 64
 TRUNK = 64
-WIDE = 96
 SLACK = 0.03  # of a mask, at both ends
 RESTRAINT = (7 / 255) ** 2  # mean squared changes below this are more than halved
 ALIKE = 0.45  # references less like the foreground than this are not believed; unrelated photos lie at 0.15 to 0.65, crops at 0.4 to 0.9
@@ -90,60 +89,6 @@ class _Scene(NamedTuple):
     steps: Tensor
 
 
-class _Block(nn.Module):
-    """Residual block whose normalisation tells foreground from background."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.norm = RAIN(width)
-        self.second = ConvNorm(width, width, relu=False)
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return torch.relu(x + self.second(torch.relu(self.norm(self.first(x), mask))))
-
-
-L = TypeVar("L", nn.Linear, nn.Conv2d)
-
-
-def _zeros(layer: L, bias: list[float] | None = None) -> L:
-    """The layer with weights 0 and the bias given, or 0."""
-    nn.init.zeros_(layer.weight)
-    assert layer.bias is not None
-    with torch.no_grad():
-        layer.bias.copy_(torch.tensor(bias or [0.0] * len(layer.bias)))
-    return layer
-
-
-class _Wide(nn.Module):
-    """Residual branch at 1/16 resolution: lets places far apart talk, and starts as nothing."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.down = ConvNorm(width, WIDE, 2)
-        self.blocks = nn.ModuleList([_Block(WIDE), _Block(WIDE)])
-        self.up = _zeros(nn.Conv2d(WIDE, width, 1))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        coarse, inside = self.down(x), F.max_pool2d(mask, 2)
-        for block in self.blocks:
-            coarse = block(coarse, inside)
-        out: Tensor = x + F.interpolate(self.up(coarse), size=x.shape[-2:], mode="bilinear", align_corners=False)
-        return out
-
-
-def _masked_mean(x: Tensor, weight: Tensor) -> Tensor:
-    return (x * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-4)
-
-
-def _token_colours(rgb: Tensor, weight: Tensor) -> Tensor:
-    """Mean and standard deviation of the weighted colours in every token, `(B, 6, h, w)`."""
-    share = F.avg_pool2d(weight, STRIDE) + 1e-4
-    mean = F.avg_pool2d(rgb * weight, STRIDE) / share
-    square = F.avg_pool2d(rgb * rgb * weight, STRIDE) / share
-    return torch.cat([mean, (square - mean * mean).clamp_min(1e-6).sqrt()], 1)
-
-
 class RaihaS(HarmonizationModel):
     """The default model: 2.95 M parameters, any number of references. See the module's docstring.
 
@@ -168,20 +113,20 @@ class RaihaS(HarmonizationModel):
         self.trust = nn.Sequential(nn.Linear(2 * 9 + 1, 32), nn.ReLU(), nn.Linear(32, 1))
         self.enter = nn.Sequential(nn.Conv2d(deep + COLOUR + 1 + 4, TRUNK, 1), nn.ReLU(inplace=True))
         # What came after the first weights starts as nothing, so that older weights can go on being trained.
-        self.pixels = nn.Sequential(ConvNorm(4, 24, 2), ConvNorm(24, 32, 2), ConvNorm(32, 64, 2), _zeros(nn.Conv2d(64, TRUNK, 1)))
-        self.across = _zeros(nn.Conv2d(4, TRUNK, 1))
-        self.wide = _Wide(TRUNK)
-        self.trusts = _zeros(nn.Linear(256, 2), [-3.0, 3.0])
-        self.steps = nn.Sequential(nn.Linear(STEPS, 48), nn.ReLU(), _zeros(nn.Linear(48, 384)))
-        self.doubt = nn.Sequential(nn.Linear(256 + STEPS + 1, 24), nn.ReLU(), _zeros(nn.Linear(24, 1)))
-        self.before = _Block(TRUNK)
+        self.pixels = nn.Sequential(ConvNorm(4, 24, 2), ConvNorm(24, 32, 2), ConvNorm(32, 64, 2), zeros(nn.Conv2d(64, TRUNK, 1)))
+        self.across = zeros(nn.Conv2d(4, TRUNK, 1))
+        self.wide = Wide(TRUNK)
+        self.trusts = zeros(nn.Linear(256, 2), [-3.0, 3.0])
+        self.steps = nn.Sequential(nn.Linear(STEPS, 48), nn.ReLU(), zeros(nn.Linear(48, 384)))
+        self.doubt = nn.Sequential(nn.Linear(256 + STEPS + 1, 24), nn.ReLU(), zeros(nn.Linear(24, 1)))
+        self.before = Block(TRUNK)
         self.fuse = nn.Sequential(nn.Conv2d(TRUNK + 2 * COLOUR + 1, TRUNK, 1), nn.ReLU(inplace=True))
-        self.after = _Block(TRUNK)
+        self.after = Block(TRUNK)
         pooled = 3 * TRUNK + 3 * c32 + 2 * DESCRIPTOR + 9 + 12 + 12 + 4 + EDGE
         self.head = nn.Sequential(nn.Linear(pooled, 384), nn.ReLU(), nn.Dropout(0.1), nn.Linear(384, 256), nn.ReLU())
-        self.overall = _zeros(nn.Linear(256, 12 + 4), [0.0] * 12 + [-3.0] * 4)  # the fits start nearly untrusted
+        self.overall = zeros(nn.Linear(256, 12 + 4), [0.0] * 12 + [-3.0] * 4)  # the fits start nearly untrusted
         self.hand_down = nn.Linear(256, 32)
-        self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), _zeros(nn.Conv2d(48, 12, 3, 1, 1)))
+        self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), zeros(nn.Conv2d(48, 12, 3, 1, 1)))
         self.ridge = nn.Parameter(torch.tensor(-5.0))
         # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
         self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
@@ -216,7 +161,7 @@ class RaihaS(HarmonizationModel):
         deep, last = self._see(composite)
         touched = F.max_pool2d(mask, STRIDE) > 0.02  # (B, 1, h, w)
         covered, own = F.avg_pool2d(mask, STRIDE), touched.to(deep.dtype)
-        colours = torch.where(touched, _token_colours(composite, mask), _token_colours(composite, 1 - mask))
+        colours = torch.where(touched, token_colours(composite, mask), token_colours(composite, 1 - mask))
         edge = edge_colours(composite, mask)
         spread = spread_inside(edge)
         x = self.enter(torch.cat([self.blur(deep), colours, covered, edge.step, edge.weight], 1))
@@ -231,7 +176,7 @@ class RaihaS(HarmonizationModel):
             colours=colours,
             own=own,
             covered=covered,
-            summary=_masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1]))),
+            summary=masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1]))),
             overview=last.mean((2, 3)),
             described=torch.cat([describe(pixels, inner), describe(pixels, 1 - inner), back[1].flatten(1) * 4], 1),
             extent=torch.cat([mask.mean((2, 3)), own.mean((2, 3))], 1),
@@ -270,16 +215,16 @@ class RaihaS(HarmonizationModel):
         fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
         a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge))
         evidence = [
-            *(_masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
+            *(masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
             self.forget(scene.summary),
             self.forget(scene.overview),
             torch.zeros_like(scene.summary) if looked is None else self.forget(looked.summary),
             scene.described,
-            _masked_mean(seen - colours, inside) * 2,
-            _masked_mean((seen - colours).abs(), inside) * 2,
+            masked_mean(seen - colours, inside) * 2,
+            masked_mean((seen - colours).abs(), inside) * 2,
             (a_fit - torch.eye(3, device=x.device)).flatten(1).clamp(-2, 2),
             d_fit * 2,
-            _masked_mean(sharp, inside),
+            masked_mean(sharp, inside),
             scene.extent,
             torch.full((b, 1), 0.0 if looked is None else 1.0, device=x.device, dtype=x.dtype),
             scene.across,
@@ -297,7 +242,7 @@ class RaihaS(HarmonizationModel):
         flat = references.flatten(0, 1)
         deep, last = self._see(flat)
         everywhere = torch.ones_like(flat[:, :1])
-        colours = _token_colours(flat, everywhere)
+        colours = token_colours(flat, everywhere)
         none = torch.zeros_like(colours[:, :1])
         x = self.before(self.enter(torch.cat([deep, colours, none, none.expand(-1, 4, -1, -1)], 1)), none)
         light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), scene.back, r)
