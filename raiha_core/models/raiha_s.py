@@ -29,6 +29,8 @@ KEY = 64
 TRUNK = 64
 SLACK = 0.03  # of a mask, at both ends
 RESTRAINT = (7 / 255) ** 2  # mean squared changes below this are more than halved
+DOUBT = 1.6  # logit of the belief that the foreground was touched, at which half of a change of USUAL is made
+USUAL = 500 / 255**2  # mean squared change; bolder ones need less belief, since real lighting differs by much
 ALIKE = 0.45  # references less like the foreground than this are not believed; unrelated photos lie at 0.15 to 0.65, crops at 0.4 to 0.9
 COLOUR = 6  # mean and spread of a token's colours
 
@@ -299,21 +301,18 @@ class RaihaS(HarmonizationModel):
     def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
         """See `HarmonizationModel.predict`.
 
-        The picture and its mirror image are both judged and their transforms averaged. What would hardly be seen is left
-        undone, unless a reference says so; where no reference shows anything like the foreground, the answer is the one
-        without references.
+        What would hardly be seen, or is hardly believed, is left undone, unless a reference says so; where no reference
+        shows anything like the foreground, the answer is the one without references.
         """
         composite = composite.clamp(0, 1)
         # White saved as 254 or smeared by JPEG must not look like an edge all over the foreground.
         mask = ((mask - SLACK) / (1 - 2 * SLACK)).clamp(0, 1)
-        twins, masks = torch.cat([composite, composite.flip(3)]), torch.cat([mask, mask.flip(3)])
-        stacked = torch.stack([torch.cat([r, r.flip(3)]) for r in references], 1).clamp(0, 1) if references else None
-        scene = self._scene(twins, masks)
+        scene = self._scene(composite, mask)
         out = self._answer(scene, None)
-        matrix = alone = _restrained(_mirrored_mean(out.matrix), composite, mask)
-        if stacked is not None:
-            out = self._answer(scene, self._references(stacked, scene))
-            matrix = alone + torch.sigmoid((out.alike.mean() - ALIKE) * 20) * (_mirrored_mean(out.matrix) - alone)
+        matrix = alone = _restrained(out.matrix, composite, mask, out.touched)
+        if references:
+            out = self._answer(scene, self._references(torch.stack(references, 1).clamp(0, 1), scene))
+            matrix = alone + torch.sigmoid((out.alike.mean() - ALIKE) * 20) * (out.matrix - alone)
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
@@ -322,17 +321,14 @@ class RaihaS(HarmonizationModel):
         return Prediction(AffineMap(matrix[0].float()), look)
 
 
-def _mirrored_mean(matrix: Tensor) -> Tensor:
-    """Mean of a picture's transforms and of its mirror image's, `(2, 12, h, w)` to `(1, 12, h, w)`."""
-    return (matrix[:1] + matrix[1:].flip(3)) / 2
-
-
-def _restrained(matrix: Tensor, composite: Tensor, mask: Tensor) -> Tensor:
-    """Transforms drawn to the identity where they change the foreground by little: such changes are wrong as often as right."""
+def _restrained(matrix: Tensor, composite: Tensor, mask: Tensor, touched: Tensor) -> Tensor:
+    """Transforms drawn to the identity where they change the foreground by little, or are doubted: wrong as often as right."""
     full = F.interpolate(matrix, size=composite.shape[-2:], mode="bilinear", align_corners=False)
     move = (mask * (apply_affine(composite, full).clamp(0, 1) - composite)).square().sum() / (3 * mask.sum()).clamp_min(1.0)
     identity = torch.eye(3, 4, device=matrix.device).reshape(1, 12, 1, 1)
-    return identity + move**2 / (move**2 + RESTRAINT**2) * (matrix - identity)
+    seen = move**2 / (move**2 + RESTRAINT**2)
+    believed = torch.sigmoid(touched - DOUBT + 0.4 * ((move + 0.06 * USUAL) / USUAL).log())
+    return identity + seen * believed[:, None, None, None] * (matrix - identity)
 
 
 def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:

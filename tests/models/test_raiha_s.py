@@ -52,20 +52,6 @@ def test_the_order_of_references_does_not_matter(model: RaihaS, inputs: tuple[to
     torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-def test_the_mirror_image_gets_the_mirrored_answer(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
-    torch.manual_seed(3)
-    model = RaihaS(64).eval()
-    torch.nn.init.normal_(model.overall.weight, 0, 0.1)
-    torch.nn.init.normal_(model.local[-1].weight, 0, 0.1)  # type: ignore[arg-type]
-    composite, mask = (x[:1] for x in inputs)
-    refs = [torch.rand(1, 3, 64, 64)]
-    here = model.predict(composite, mask, refs).transform
-    there = model.predict(composite.flip(3), mask.flip(3), [r.flip(3) for r in refs]).transform
-    assert isinstance(here, AffineMap) and isinstance(there, AffineMap)
-    torch.testing.assert_close(here.matrix, there.matrix.flip(2), atol=1e-4, rtol=1e-3)
-    assert not torch.allclose(here.matrix, model(composite, mask, torch.stack(refs, 1)).matrix[0], atol=1e-3)
-
-
 def test_a_foreground_believed_to_be_untouched_is_left_alone(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
     torch.manual_seed(4)
     sure = RaihaS(64).eval()
@@ -108,8 +94,24 @@ def test_small_changes_are_left_undone_and_large_ones_are_not() -> None:
     for shift, low, high in ((2 / 255, 0.0, 0.01), (7 / 255, 0.45, 0.55), (40 / 255, 0.99, 1.0)):
         matrix = torch.eye(3, 4).reshape(1, 12, 1, 1).repeat(1, 1, 2, 2)
         matrix[:, 3::4] = shift
-        kept = float(_restrained(matrix, composite, mask)[0, 3, 0, 0]) / shift
+        kept = float(_restrained(matrix, composite, mask, torch.tensor([30.0]))[0, 3, 0, 0]) / shift
         assert low <= kept <= high
+
+
+def test_the_less_a_change_is_believed_the_less_of_it_is_made_bold_ones_rather() -> None:
+    from raiha_core.models.raiha_s import DOUBT, USUAL, _restrained
+
+    composite, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
+
+    def kept(shift: float, touched: float) -> float:
+        matrix = torch.eye(3, 4).reshape(1, 12, 1, 1).repeat(1, 1, 2, 2)
+        matrix[:, 3::4] = shift
+        return float(_restrained(matrix, composite, mask, torch.tensor([touched]))[0, 3, 0, 0]) / shift
+
+    usual = USUAL**0.5
+    assert 0.45 < kept(usual, DOUBT) < 0.55
+    assert kept(usual, DOUBT - 3) < 0.1 < 0.9 < kept(usual, DOUBT + 3)
+    assert kept(5 * usual, DOUBT) > kept(usual, DOUBT) + 0.1
 
 
 def test_a_reference_that_shows_nothing_alike_changes_nothing(
