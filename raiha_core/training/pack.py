@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def find_photos(root: Path) -> list[Path]:
         for p in root.rglob("*")
         if p.suffix.lower() in IMAGE_SUFFIXES
         and not (set(p.relative_to(root).parts[:-1]) & skip)
-        and not any(q.startswith(".") for q in p.parts)
+        and not any(q.startswith(".") for q in p.relative_to(root).parts)
     )
     if not found:
         raise RaihaError(f"No photo was found below {root}; training needs JPEG, PNG, WebP or TIFF files.")
@@ -112,15 +112,16 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
     labels = {label: i for i, label in enumerate(sorted({str(r.get("label")) for r in mask_rows}))}
     bar: Callable[[Iterable[Any], str], Iterable[Any]] = lambda it, d: tqdm(it, desc=d, disable=not progress)  # noqa: E731
     _fill(out / "photos.npy", [root / n for n in names], size, "RGB", lambda it: bar(it, "photos"))
-    _fill(out / "masks.npy", [root / r["mask"] for r in mask_rows], size, "L", lambda it: bar(it, "masks"))
+    packed = np.load(out / "photos.npy", mmap_mode="r")
+    regions_found, owners = _regions_of(packed, regions, lambda it: bar(it, "regions")) if regions else ([], [])
+    _fill(out / "masks.npy", [root / r["mask"] for r in mask_rows], size, "L", lambda it: bar(it, "masks"), regions_found)
     _fill(out / "pairs.npy", [root / r[k] for r in pair_rows for k in ("a", "b")], size, "RGB", lambda it: bar(it, "pairs"))
-    found = _add_regions(out, regions, lambda it: bar(it, "regions")) if regions else []
     meta = {
         "digest": digest,
         "names": names,
-        "mask_photo": [where[r["photo"]] for r in mask_rows] + found,
-        "mask_label": [labels[str(r.get("label"))] if r.get("label") else -1 for r in mask_rows] + [-1] * len(found),
-        "mask_region": [str(r.get("label")).lower() in REGION_LABELS or "regions" in r["mask"] for r in mask_rows] + [True] * len(found),
+        "mask_photo": [where[r["photo"]] for r in mask_rows] + owners,
+        "mask_label": [labels[str(r.get("label"))] if r.get("label") else -1 for r in mask_rows] + [-1] * len(owners),
+        "mask_region": [str(r.get("label")).lower() in REGION_LABELS or "regions" in r["mask"] for r in mask_rows] + [True] * len(owners),
     }
     temporary = out / "pack.json.part"
     temporary.write_text(json.dumps(meta))
@@ -128,9 +129,17 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
     return open_pack(out)
 
 
-def _fill(target: Path, files: list[Path], size: int, mode: str, bar: Callable[[Iterable[Path]], Iterable[Path]]) -> None:
-    shape = (len(files), size, size) + ((3,) if mode == "RGB" else ())
-    if not files:
+def _fill(
+    target: Path,
+    files: list[Path],
+    size: int,
+    mode: str,
+    bar: Callable[[Iterable[Path]], Iterable[Path]],
+    more: Sequence[NDArray[np.uint8]] = (),
+) -> None:
+    """Write pictures read from files, and after them `more` that are at hand."""
+    shape = (len(files) + len(more), size, size) + ((3,) if mode == "RGB" else ())
+    if not shape[0]:
         np.save(target, np.zeros(shape, np.uint8))
         return
     array = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
@@ -139,28 +148,23 @@ def _fill(target: Path, files: list[Path], size: int, mode: str, bar: Callable[[
             array[i] = _load_square(path, size, mode)
         except (OSError, ValueError) as error:
             raise RaihaError(f"{path} cannot be read as a picture ({error}); remove or repair it and start again.") from None
+    for i, picture in enumerate(more, len(files)):
+        array[i] = picture
     array.flush()
 
 
-def _add_regions(out: Path, count: int, bar: Callable[[Iterable[int]], Iterable[int]]) -> list[int]:
-    """Append regions of every packed photo to the packed masks; returns the photo of each."""
+def _regions_of(
+    photos: NDArray[np.uint8], count: int, bar: Callable[[Iterable[int]], Iterable[int]]
+) -> tuple[list[NDArray[np.uint8]], list[int]]:
+    """Regions of every packed photo, and the photo of each."""
     from .regions import find_regions
 
-    photos, masks = (np.load(out / f"{name}.npy", mmap_mode="r") for name in ("photos", "masks"))
-    found, owner = [], []
+    found, owners = [], []
     for i in bar(range(len(photos))):
         regions = find_regions(photos[i], count, np.random.default_rng(i))
         found += regions
-        owner += [i] * len(regions)
-    part = out / "masks.npy.part"
-    array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(masks) + len(found), *masks.shape[1:]))
-    array[: len(masks)] = masks
-    if found:
-        array[len(masks) :] = np.stack(found)
-    array.flush()
-    del array, masks
-    os.replace(part, out / "masks.npy")
-    return owner
+        owners += [i] * len(regions)
+    return found, owners
 
 
 def open_pack(folder: Path) -> Pack:

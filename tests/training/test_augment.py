@@ -10,7 +10,7 @@ from raiha_core.training import edits, tables
 from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tables, jpeg
 from raiha_core.training.losses import foreground_mse, harmonisation_loss
 from raiha_core.training.masks import blobs, boxes, roughen, vary
-from raiha_core.training.pack import build_pack
+from raiha_core.training.pack import build_pack, find_photos
 from raiha_core.training.regions import find_regions
 from raiha_core.training.sources import PhotoSource, ReferenceMix, assemble, crop, crop_boxes, move, positive_boxes
 
@@ -191,3 +191,12 @@ def test_regions_of_one_colour_are_found_and_packed_after_the_masks(photo_folder
     assert 12 <= added <= 24 and len(pack.mask_photo) == len(pack.mask_label) == len(pack.mask_region) == len(pack.masks)
     np.testing.assert_array_equal(pack.masks[: len(plain.masks)], plain.masks)
     assert pack.mask_region[len(plain.masks) :].all() and (pack.mask_label[len(plain.masks) :] == -1).all()
+
+
+def test_photos_are_found_by_a_relative_path_and_hidden_ones_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("photos/a.png", ".hidden/b.png", "photos/.c.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    assert [p.name for p in find_photos(Path(".."))] == ["a.png"]
