@@ -92,7 +92,7 @@ class _Scene(NamedTuple):
 
 
 class RaihaS(HarmonizationModel):
-    """The default model: 2.95 M parameters, any number of references. See the module's docstring.
+    """The default model: 2.98 M parameters, any number of references. See the module's docstring.
 
     Args:
         input_size: side of the square picture it is shown, divisible by 32.
@@ -312,7 +312,7 @@ class RaihaS(HarmonizationModel):
         matrix = alone = _restrained(out.matrix, composite, mask, out.touched)
         if references:
             out = self._answer(scene, self._references(torch.stack(references, 1).clamp(0, 1), scene))
-            matrix = alone + torch.sigmoid((out.alike.mean() - ALIKE) * 20) * (out.matrix - alone)
+            matrix = alone + torch.sigmoid((out.alike - ALIKE) * 20)[:, None, None, None] * (out.matrix - alone)
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
@@ -327,6 +327,7 @@ def _restrained(matrix: Tensor, composite: Tensor, mask: Tensor, touched: Tensor
     move = (mask * (apply_affine(composite, full).clamp(0, 1) - composite)).square().sum() / (3 * mask.sum()).clamp_min(1.0)
     identity = torch.eye(3, 4, device=matrix.device).reshape(1, 12, 1, 1)
     seen = move**2 / (move**2 + RESTRAINT**2)
+    # The small term keeps tiny changes, which the first factor leaves undone anyway, off the logarithm of 0.
     believed = torch.sigmoid(touched - DOUBT + 0.4 * ((move + 0.06 * USUAL) / USUAL).log())
     return identity + seen * believed[:, None, None, None] * (matrix - identity)
 

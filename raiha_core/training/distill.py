@@ -8,15 +8,13 @@ teacher's features after PCA, dense and pooled.
 from __future__ import annotations
 
 import argparse
-import copy
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,6 +23,7 @@ from ..content.mobilenet import MobileNetV2
 from ..errors import RaihaError
 from .pack import build_pack
 from .sources import as_float, crop, pictures_at
+from .timed import TimedRun, write
 
 
 def load_teacher(folder: Path) -> MobileNetV2:
@@ -120,17 +119,6 @@ def random_boxes(n: int, generator: torch.Generator, low: float = 0.35) -> Tenso
     return torch.cat([origin, origin + size], 1)
 
 
-@torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
-    """Move averaged weights and buffers towards the net's; averages begin young, so that early ones are usable."""
-    decay = min(decay, (1 + step) / (10 + step))
-    for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-        if a.is_floating_point():
-            a.lerp_(b, 1 - decay)
-        else:
-            a.copy_(b)
-
-
 def distill(
     pack: Path, data: Path, teacher: MobileNetV2, out: Path, minutes: float, batch: int = 48, size: int = 160, seed: int = 0
 ) -> None:
@@ -140,13 +128,8 @@ def distill(
     photos = build_pack(data, pack).photos
     targets = teacher_targets(photos, teacher, pack / "teacher.npy")
     net = Student().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)
-    started, step, running = time.monotonic(), 0, 0.0
-    while (spent := (time.monotonic() - started) / 60) < minutes:
-        phase = spent / minutes
-        for group in optimiser.param_groups:
-            group["lr"] = 2e-3 * min(1.0, (step + 1) / 200) * 0.5 * (1 + np.cos(np.pi * phase))
+    run = TimedRun(net, minutes, rate=2e-3, weight_decay=0.02, warmup=200, clip=2.0, decay=0.998)
+    for _ in run:
         index = torch.randint(len(photos), (batch,), generator=g)
         x = as_float(pictures_at(photos, index.numpy()))
         t = targets[index].float()
@@ -163,19 +146,12 @@ def distill(
             + 2 * (1 - F.cosine_similarity(vector, goal, dim=1)).mean()
         )
         similar = F.normalize(vector) @ F.normalize(vector).T - F.normalize(goal) @ F.normalize(goal).T
-        loss = loss + 5 * similar.square().mean()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-        optimiser.step()
-        follow(ema, net, step, 0.998)
-        running = 0.98 * running + 0.02 * loss.item()
-        step += 1
-        if step % 50 == 0:
-            print(f"step {step} samples {step * batch} loss {running / (1 - 0.98**step):.4f} minutes {spent:.1f}", flush=True)
-        if step % 500 == 0:
-            save_file({k: v.contiguous() for k, v in ema.state_dict().items()}, out)
-    save_file({k: v.contiguous() for k, v in ema.state_dict().items()}, out, metadata={"architecture": "backbone"})
+        run.descend(loss + 5 * similar.square().mean())
+        if run.step % 50 == 0:
+            run.report(batch)
+        if run.step % 500 == 0:
+            write(run.average, out, "backbone")
+    write(run.average, out, "backbone")
 
 
 def main() -> None:

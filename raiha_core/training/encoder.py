@@ -9,26 +9,26 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..content.embedded import DIM, INPUT, EmbeddedNet
 from ..content.mobilenet import MobileNetV2
 from ..references.query import CONTEXT
-from .distill import follow, load_teacher, random_boxes, random_colours
+from .distill import load_teacher, random_boxes, random_colours
 from .pack import Pack, build_pack
 from .sources import as_float, crop, mask_boxes, masks_at, pictures_at
+from .timed import TimedRun, write
 
 WHITENING = 0.25
 """Exponent: 0 leaves the components as loud as they are, 1 makes all equally loud."""
+
+ARCHITECTURE = "embedded"
 
 FROZEN = 14
 """Blocks that stay the teacher's: all above 1/32 resolution."""
@@ -84,13 +84,8 @@ def adapt(net: EmbeddedNet, pack: Pack, photos: NDArray[np.int64], out: Path, mi
     rng, g = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     teacher = copy.deepcopy(net).requires_grad_(False)
     net.backbone.blocks[:FROZEN].requires_grad_(False)
-    ema = copy.deepcopy(net)
-    trained = [p for p in net.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, 3e-4, weight_decay=0.01)
-    started, step, running = time.monotonic(), 0, 0.0
-    while (spent := (time.monotonic() - started) / 60) < minutes:
-        for group in optimiser.param_groups:
-            group["lr"] = 3e-4 * min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * spent / minutes))
+    run = TimedRun(net, minutes, rate=3e-4, weight_decay=0.01, warmup=50, clip=1.0, decay=0.995)
+    for _ in run:
         rows = rng.choice(usable, batch)
         box = torch.from_numpy(query_boxes(boxes[rows]))
         clean = crop(as_float(pictures_at(pack.photos, pack.mask_photo[rows])), box, INPUT)
@@ -112,22 +107,11 @@ def adapt(net: EmbeddedNet, pack: Pack, photos: NDArray[np.int64], out: Path, mi
             + 2 * (1 - (found * wanted).sum(1)).mean()
             + 5 * alike
         )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
-        follow(ema, net, step, 0.995)
-        running = 0.98 * running + 0.02 * loss.item()
-        step += 1
-        if step % 25 == 0:
-            print(f"step {step} samples {step * batch} loss {running / (1 - 0.98**step):.4f} minutes {spent:.1f}", flush=True)
-            write(ema, out)
-    write(ema, out)
-
-
-def write(net: EmbeddedNet, out: Path) -> None:
-    """Save weights that `EmbeddedEncoder.load` reads."""
-    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, out, metadata={"architecture": "embedded"})
+        run.descend(loss)
+        if run.step % 25 == 0:
+            run.report(batch)
+            write(run.average, out, ARCHITECTURE)
+    write(run.average, out, ARCHITECTURE)
 
 
 def main() -> None:
@@ -149,7 +133,7 @@ def main() -> None:
     if arguments.minutes:
         adapt(net, pack, rows, arguments.out, arguments.minutes)
     else:
-        write(net, arguments.out)
+        write(net, arguments.out, ARCHITECTURE)
 
 
 if __name__ == "__main__":
