@@ -20,6 +20,7 @@ class SourceConfig:
             `iharmony4` (the data set's root, its training lists).
         path: the folder; relative paths are taken from the config file's folder.
         weight: relative frequency in the mixture.
+        also: further folders of the same layout, packed together with `path`, for `photos`.
         luts, illuminants: tables for the edits, `.npz`; optional.
         pack: folder for the packed arrays; default is below the run's folder.
         regions: masks to add per photo, of regions found by their colour; for `photos`.
@@ -31,6 +32,7 @@ class SourceConfig:
     kind: str
     path: str
     weight: float = 1.0
+    also: tuple[str, ...] = ()
     luts: str | None = None
     illuminants: str | None = None
     pack: str | None = None
@@ -140,6 +142,8 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
         for key in ("path", "luts", "illuminants", "pack", "references"):
             if isinstance(source.get(key), str):
                 source[key] = absolute(source[key])
+        if isinstance(source.get("also"), list):
+            source["also"] = [absolute(str(folder)) for folder in source["also"]]
     return config_from({**raw, **(overrides or {})})
 
 

@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from ..content.backbone import WIDTHS, Backbone
 from ..content.mobilenet import MobileNetV2
 from ..errors import RaihaError
+from .layout import crop
 from .pack import build_pack
-from .sources import as_float, crop, pictures_at
+from .sources import as_float, pictures_at
 from .timed import TimedRun, write
 
 
