@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoint import read_state
 from ..errors import RaihaError
 from . import hub
 from .base import ContentEncoder, ContentFeatures
@@ -48,8 +49,6 @@ def read_vit(model: str, path: Path) -> nn.Module:
     Raises:
         RaihaError: the file is missing, broken, hostile or of another model.
     """
-    from ..models.registry import read_state
-
     state, _ = read_state(path)
     net: Any = create_vit(model)
     from timm.models.vision_transformer import checkpoint_filter_fn

@@ -66,7 +66,7 @@ def test_a_foreground_believed_to_be_untouched_is_left_alone(model: RaihaS, inpu
 
 
 def test_steps_at_the_edge_are_carried_inside() -> None:
-    from raiha_core.models.edges import edge_colours, spread_inside
+    from raiha_core.models.raiha_s.edges import edge_colours, spread_inside
 
     mask = torch.zeros(1, 1, 96, 96)
     mask[..., 24:72, 24:72] = 1
@@ -88,7 +88,7 @@ def test_white_that_is_not_quite_white_is_white(inputs: tuple[torch.Tensor, torc
 
 
 def test_small_changes_are_left_undone_and_large_ones_are_not() -> None:
-    from raiha_core.models.raiha_s import _restrained
+    from raiha_core.models.raiha_s.network import _restrained
 
     composite, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
     for shift, low, high in ((2 / 255, 0.0, 0.01), (7 / 255, 0.45, 0.55), (40 / 255, 0.99, 1.0)):
@@ -99,7 +99,7 @@ def test_small_changes_are_left_undone_and_large_ones_are_not() -> None:
 
 
 def test_the_less_a_change_is_believed_the_less_of_it_is_made_bold_ones_rather() -> None:
-    from raiha_core.models.raiha_s import DOUBT, USUAL, _restrained
+    from raiha_core.models.raiha_s.network import DOUBT, USUAL, _restrained
 
     composite, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
 
@@ -121,7 +121,7 @@ def test_a_reference_that_shows_nothing_alike_changes_nothing(
     refs = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))]
 
     def distance(threshold: float) -> float:
-        monkeypatch.setattr("raiha_core.models.raiha_s.ALIKE", threshold)
+        monkeypatch.setattr("raiha_core.models.raiha_s.network.ALIKE", threshold)
         with_it, without = (model.predict(composite, mask, r).transform for r in (refs, None))
         assert isinstance(with_it, AffineMap) and isinstance(without, AffineMap)
         return float((with_it.matrix - without.matrix).abs().max())
@@ -130,7 +130,7 @@ def test_a_reference_that_shows_nothing_alike_changes_nothing(
 
 
 def test_one_surface_cut_by_the_mask_shows_one_step() -> None:
-    from raiha_core.models.edges import STEP_BINS, STEPS, step_histogram
+    from raiha_core.models.raiha_s.edges import STEP_BINS, STEPS, step_histogram
 
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:48, 16:48] = 1

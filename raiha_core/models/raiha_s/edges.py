@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE
+from .backbone import STRIDE
 from .colour_statistics import fit_affine, soft_bins
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE, ConvNorm
-from .rain import RAIN
+from ..rain import RAIN
+from .backbone import STRIDE, ConvNorm
 
 WIDE = 96
 
