@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,12 @@ def read_state(path: Path) -> tuple[State, dict[str, str]]:
     if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise RaihaError(f"{path} holds no state dict; give a checkpoint of a harmonisation model.")
     return {str(k).removeprefix("module."): v for k, v in loaded.items()}, metadata
+
+
+def digest(path: Path) -> str:
+    """Short hash of a weights file, 16 hex digits of SHA-256."""
+    with path.open("rb") as file:
+        sha = hashlib.sha256()
+        while block := file.read(1 << 22):
+            sha.update(block)
+    return sha.hexdigest()[:16]
