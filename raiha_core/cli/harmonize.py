@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RaihaError
-from .pairing import Job, find_jobs, is_done
+from .pairing import Job, find_jobs
+from .record import Records, digest, stamp
 
 if TYPE_CHECKING:
     from ..harmonizer import Harmonizer
@@ -27,12 +28,25 @@ FILE = click.Path(path_type=Path)
 class Options:
     """What is the same for every picture of a batch; `read` keeps the reference photos, which all of them share."""
 
+    model: str
     references: tuple[Path, ...]
     read: Callable[[Path], Picture]
+    index: Path | None
     top_k: int
     strength: float
     caution: float | None
     resize_mask: bool
+
+    def made_of(self) -> list[Any]:
+        """What decides the results of a whole batch; the device does not, since it moves them by a rounding at most."""
+        from .. import __version__
+        from ..checkpoint import digest as file_digest
+        from ..models.registry import resolve
+        from ..references.manifest import fingerprint
+
+        found_in = [fingerprint(self.index), str(self.index.resolve()), self.top_k] if self.index else None
+        model = file_digest(resolve(self.model))
+        return [__version__, model, list(map(stamp, self.references)), found_in, self.strength, self.resize_mask]
 
 
 @click.command()
@@ -74,7 +88,8 @@ def command(
     """Harmonise COMPOSITE so that the foreground in MASK (white) fits its scene.
 
     Without MASK the composite's alpha channel is used. For a batch, COMPOSITE and MASK are folders or quoted globs, paired
-    by name (a mask may end in _mask), and the output is a folder; a batch started again skips what is done.
+    by name (a mask may end in _mask), and the output is a folder; a batch started again skips what is done, and makes anew
+    what other options, another model or changed files would make otherwise.
     """
     for name, value, most in (("strength", strength, 2), ("caution", caution, 1)):
         if value is not None and not 0 <= value <= most:
@@ -87,7 +102,7 @@ def command(
 
     harmonizer = Harmonizer(model, device)
     index = _open_index(directory, device)
-    options = Options(references, functools.cache(reference_picture), top_k, strength, caution, resize_mask)
+    options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask)
     try:
         if batch:
             return run_batch(harmonizer, index, jobs, options, overwrite, as_json)
@@ -173,8 +188,11 @@ def run_batch(
     from tqdm import tqdm
 
     rows, failures, skipped = [], [], 0
+    records, shared = Records(), options.made_of()
     for job in tqdm(jobs, desc="harmonise", unit="picture", disable=None):
-        if not overwrite and is_done(job):
+        # Taken before the files are read, so that one that changes meanwhile is read again next time.
+        made_of = digest([shared, stamp(job.composite), stamp(job.mask) if job.mask else None])
+        if not overwrite and records.have(job.written, made_of):
             skipped += 1
             continue
         try:
@@ -182,6 +200,7 @@ def run_batch(
             if job.attention is not None:
                 job.attention.parent.mkdir(parents=True, exist_ok=True)
             rows.append(run_job(harmonizer, index, job, options))
+            records.add(job.written, made_of)
         except RaihaError as error:
             failures.append({"composite": str(job.composite), "error": str(error)})
         except Exception as error:  # whatever one file does, the rest of the batch is not lost

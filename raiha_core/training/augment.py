@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..models.edges import Edge, spread_inside
 from ..models.pooling import window_mean
+from ..models.raiha_s.edges import Edge, spread_inside
 from . import edits, tables
 from .edits import Draw
 from .layout import crop, ramp

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ..errors import RaihaError
 from ..models import RaihaS, save_model
 from ..models.base import apply_affine, sample_map
-from ..models.evidence import shown_mask
+from ..models.raiha_s.evidence import shown_mask
 from ..models.rhnet import RHNet
 from .config import TrainConfig
 from .losses import foreground_mse, harmonisation_loss, seen_weight

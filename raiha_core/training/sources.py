@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..models.evidence import Evidence, observe, shown_mask
+from ..models.raiha_s.evidence import Evidence, observe, shown_mask
 from .augment import Looks, Recipe, compose, edit_tables
 from .kin import Kin
 from .layout import MOVED, PASTED, PLACED, crop, mirror, move, paste

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raiha_core.models import AffineMap, RaihaS, apply_affine, load_model
-from raiha_core.models.evidence import observe
+from raiha_core.models.raiha_s.evidence import observe
 
 IDENTITY = torch.tensor([1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
 
@@ -67,7 +67,7 @@ def test_a_foreground_believed_to_be_untouched_is_left_alone(model: RaihaS, inpu
 
 
 def test_steps_at_the_edge_are_carried_inside() -> None:
-    from raiha_core.models.edges import edge_colours, spread_inside
+    from raiha_core.models.raiha_s.edges import edge_colours, spread_inside
 
     mask = torch.zeros(1, 1, 96, 96)
     mask[..., 24:72, 24:72] = 1
@@ -89,7 +89,7 @@ def test_white_that_is_not_quite_white_is_white(inputs: tuple[torch.Tensor, torc
 
 
 def test_how_soft_a_mask_is_does_not_say_where_the_object_ends() -> None:
-    from raiha_core.models.evidence import shown_mask
+    from raiha_core.models.raiha_s.evidence import shown_mask
     from raiha_core.training.masks import feathered
 
     mask = torch.zeros(1, 1, 64, 64)
@@ -162,7 +162,7 @@ def test_a_map_sampled_on_a_grid_is_the_map_at_those_pixels() -> None:
 
 
 def test_one_surface_cut_by_the_mask_shows_one_step() -> None:
-    from raiha_core.models.edges import STEP_BINS, STEPS, step_histogram
+    from raiha_core.models.raiha_s.edges import STEP_BINS, STEPS, step_histogram
 
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:48, 16:48] = 1

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE, ConvNorm
-from .pooling import window_mean
-from .rain import RAIN
+from ..pooling import window_mean
+from ..rain import RAIN
+from .backbone import STRIDE, ConvNorm
 
 WIDE = 96
 

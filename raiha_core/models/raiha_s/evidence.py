@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE
+from ..pooling import window_mean
+from .backbone import STRIDE
 from .colour_statistics import describe, moments
 from .edges import Edge, edge_colours, spread_inside, step_histogram
-from .pooling import window_mean
-from .raiha_s_layers import token_colours
+from .layers import token_colours
 
 
 class Evidence(NamedTuple):

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.backbone import WIDTHS, Backbone, ConvNorm
-from .base import AffineMap, Attention, HarmonizationModel, Prediction, apply_affine
+from ...checkpoint import State
+from ..base import AffineMap, Attention, HarmonizationModel, Prediction, apply_affine
+from ..fusion import cosine_attention
+from ..registry import register
+from .backbone import WIDTHS, Backbone, ConvNorm
 from .colour_statistics import DESCRIPTOR, fit_affine, moments
 from .edges import EDGE, STEPS, edge_evidence
 from .evidence import Evidence, observe, shown_mask
-from .fusion import cosine_attention
-from .raiha_s_layers import Block, Wide, masked_mean, token_colours, zeros
-from .registry import State, register
+from .layers import Block, Wide, masked_mean, token_colours, zeros
 
 KEY = 64
 TRUNK = 64

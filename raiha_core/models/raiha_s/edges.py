@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE
+from ..pooling import window_mean
+from .backbone import STRIDE
 from .colour_statistics import fit_affine, soft_bins
-from .pooling import window_mean
 
 
 class Edge(NamedTuple):
