@@ -71,7 +71,7 @@ class RaihaSObjective:
         result = apply_affine(composite, matrix)
         weight = seen_weight(cut, mask)
         bend = (out.matrix - out.overall).square().mean()
-        changed = (foreground_mse(batch.composite * batch.cut, batch.real * batch.cut, batch.cut) > 20 / 255**2).to(out.touched.dtype)
+        changed = (foreground_mse(composite * cut, real * cut, cut, 100 / step**2) > 20 / 255**2).to(out.touched.dtype)
         belief = F.binary_cross_entropy_with_logits(out.touched, changed)
         loss: Tensor = harmonisation_loss(result, real, cut, weight, 100 / step**2) + 0.02 * bend + 0.05 * belief
         return loss
