@@ -65,9 +65,8 @@ def command(out: Path, as_json: bool) -> None:
         click.echo(json.dumps({"out": str(out), "examples": rows}))
         return
     for row in rows:
-        click.echo(
-            f"{row['name']}: {row['seconds']:.1f} s; references: {', '.join(row['references']) or 'none that fit'}; see {row['side_by_side']}"
-        )
+        references = ", ".join(row["references"]) or "none that fit"
+        click.echo(f"{row['name']}: {row['seconds']:.1f} s; references: {references}; see {row['side_by_side']}")
 
 
 def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) -> dict[str, Any]:
