@@ -149,7 +149,7 @@ def apply(
         picture, mask = batch.picture(i), batch.mask(i)
         result = harmonizer.apply(picture, mask, placed[i], strength)
         if strength > 0 and not visibly_changed(picture, result, mask):
-            why = why_unchanged(mask, placed[i].box, harmonizer.model.input_size, placed[i].transform, strength)
+            why = why_unchanged(picture, mask, placed[i].box, harmonizer.model.input_size, placed[i].transform, strength)
             reasons.setdefault(why, []).append(i)
         changed = torch.from_numpy(result.native()).to(out)
         out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame.to(out.device))

@@ -229,7 +229,7 @@ class Harmonizer:
         result = self.apply(picture, fitted, placed, strength)
         changed = strength > 0 and visibly_changed(picture, result, fitted)
         if strength > 0 and not changed:
-            notices += (why_unchanged(fitted, placed.box, self.model.input_size, placed.transform, strength),)
+            notices += (why_unchanged(picture, fitted, placed.box, self.model.input_size, placed.transform, strength),)
         return _Done(result, placed, () if look is None else (look,), changed, picture.notices + notices)
 
     def _harmonize_batch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .image import Box, Mask, Picture
+from .image import Box, Mask, Picture, bounding_box
 from .models import ColorTransform
 
 VISIBLE = 1.5 / 255
@@ -13,6 +13,7 @@ VISIBLE = 1.5 / 255
 _STRIP = 2**20
 _THIN = 4.0
 """Pixels of the model's picture that a foreground must cover to be looked at for what it is."""
+_GRID = 64
 _FAINT = 0.15
 """Masks that are nowhere much stronger than this on average let no change through."""
 
@@ -29,10 +30,11 @@ def visibly_changed(before: Picture, after: Picture, mask: Mask) -> bool:
     return False
 
 
-def why_unchanged(mask: Mask, box: Box, size: int, transform: ColorTransform, strength: float) -> str:
+def why_unchanged(picture: Picture, mask: Mask, box: Box, size: int, transform: ColorTransform, strength: float) -> str:
     """One sentence for a result that is its input.
 
     Args:
+        picture: the composite.
         mask: fitted, `(H, W)`.
         box: what the model looked at.
         size: side of the picture that it saw, in pixels.
@@ -46,15 +48,21 @@ def why_unchanged(mask: Mask, box: Box, size: int, transform: ColorTransform, st
         why = f"the foreground covers less than {_THIN:.0f} pixels of the {size} x {size} picture that the model sees; check the mask"
     elif float(inside.mean()) < _FAINT:
         why = f"the mask is faint nearly everywhere, {inside.mean():.0%} of white on average; make the object white"
-    elif _identity(transform):
+    elif _leaves_alone(transform, picture, mask, box):
         why = "to the model the object fits its scene already; if it does not, check that the mask is on the object"
     else:
         why = "the object's samples are black, or beyond white, where nothing can move them"
     return f"Nothing was changed that could be seen: {why}."
 
 
-def _identity(transform: ColorTransform) -> bool:
-    level, at = torch.tensor([0.1, 0.5, 0.9]), (torch.arange(8) + 0.5) / 8
-    colours = torch.cartesian_prod(level, level, level)[:, :, None, None].expand(-1, 3, 8, 8)
-    here = transform.to("cpu")
-    return all(float((here(c[None], at, at) - c).abs().max()) < VISIBLE for c in colours)
+def _leaves_alone(transform: ColorTransform, picture: Picture, mask: Mask, box: Box) -> bool:
+    """Whether the model asks for no change of these colours that can be seen; looks at a grid of pixels of the object."""
+    inner = bounding_box(mask)
+    rows, columns = (np.unique(np.linspace(a, b - 1, _GRID).astype(int)) for a, b in ((inner.top, inner.bottom), (inner.left, inner.right)))
+    own = np.ascontiguousarray(picture.rgb[np.ix_(rows, columns)].transpose(2, 0, 1), np.float32)
+    rgb = torch.from_numpy(own)[None] / picture.scale
+    rgb = rgb if picture.space is None else picture.space.to_srgb(rgb)
+    y, x = (torch.from_numpy(rows) + 0.5 - box.top) / box.height, (torch.from_numpy(columns) + 0.5 - box.left) / box.width
+    moved = (transform.to("cpu")(rgb, x.float(), y.float()) - rgb).abs().amax(1)[0]
+    inside = torch.from_numpy(mask[np.ix_(rows, columns)] > 0)
+    return not bool(inside.any()) or float(moved[inside].max()) < 1.2 * VISIBLE

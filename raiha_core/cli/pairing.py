@@ -126,11 +126,12 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
     failures: list[tuple[Path, str]] = []
     if mask is not None:
         masks, other = pictures(mask)
-        paired, failures = pair(*_apart(found, masks))
+        composites, masks = _apart(found, masks)
+        paired, failures = pair(composites, masks)
         if not paired:
             raise RaihaError(failures[0][1] + (f" So it is with all {len(failures)} composites." if len(failures) > 1 else ""))
         pairs = list(paired)
-        unused = set(masks) - {m for _, m in paired} - set(found)
+        unused = set(masks) - {m for _, m in paired} - set(composites)
         left_out = sorted({*left_out, *other, *unused})
     jobs = []
     for c, m in pairs:

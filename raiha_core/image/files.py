@@ -90,11 +90,14 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
     if tiff.is_tiff(file):
         return _read_tiff(file, page, mask)
     with file.open("rb") as stream:
-        if stream.read(8) == png.SIGNATURE:
-            return _read_png(file, page, mask)
+        head = stream.read(32)
+    if head.startswith(png.SIGNATURE):
+        return _read_png(file, page, mask)
+    if head[8:12] == b"WEBP":  # its decoder takes the memory when the file is opened
+        _check(file, "WEBP", *_webp_size(head))
     with Image.open(file, formats=_formats()) as image:
+        _check(file, image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)
-        _check(file, image)
         samples, icc, block = _samples(image), image.info.get("icc_profile"), image.info.get("exif")
     return _finished(file, samples, icc, block, mask, notices)
 
@@ -125,6 +128,7 @@ def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
 
 
 def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
+    check_memory(file, 2 * file.stat().st_size)
     contents = png.take_apart(file.read_bytes(), animation=page is not None)
     check_pixels(file, contents.height, contents.width)
     notices = _several(file, contents.frames, page)
@@ -136,7 +140,7 @@ def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
         with Image.open(io.BytesIO(contents.pixels), formats=["PNG"]) as image:
             if page is not None:
                 notices = _turn_to(file, image, page, mask)
-            _check(file, image)
+            _check(file, image.format, image.height, image.width)
             deep = _samples(image)
     try:
         icc = None if mask else png.profile_of(contents)
@@ -173,9 +177,22 @@ def _no_page(file: Path, page: int, frames: int) -> RaihaError:
     return RaihaError(f"{file} has no page {page}; it holds {frames}.")
 
 
-def _check(file: Path, image: Image.Image) -> None:
-    check_pixels(file, image.height, image.width)
-    check_memory(file, image.height * image.width * (PER_PIXEL.get(image.format or "", USUAL) + WORK))
+def _check(file: Path, kind: str | None, height: int, width: int) -> None:
+    check_pixels(file, height, width)
+    check_memory(file, height * width * (PER_PIXEL.get(kind or "", USUAL) + WORK))
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Height and width of a WebP's canvas by the first bytes of its file (RFC 9649); 0 where they are damaged."""
+
+    def number(start: int, end: int) -> int:
+        return int.from_bytes(head[start:end], "little")
+
+    if head[12:16] == b"VP8X":
+        return number(27, 30) + 1, number(24, 27) + 1
+    if head[12:16] == b"VP8L":
+        return (number(21, 25) >> 14 & 0x3FFF) + 1, (number(21, 25) & 0x3FFF) + 1
+    return number(28, 30) & 0x3FFF, number(26, 28) & 0x3FFF
 
 
 def _finished(

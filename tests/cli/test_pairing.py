@@ -87,8 +87,8 @@ def test_what_cannot_be_paired_is_named_and_the_rest_is_done(folder: Path) -> No
     (folder / "lost_mask.png").write_bytes(b"")
     found = find_jobs(str(folder), str(folder), folder / "out", None)
     assert [j.composite.name for j in found.jobs] == ["a.png", "b.JPG"]
-    assert [c.name for c, _ in found.failures] == ["c.png", "lost_mask.png"] and "has no mask" in found.failures[0][1]
-    assert [p.name for p in found.left_out] == ["notes.txt"]
+    assert [c.name for c, _ in found.failures] == ["c.png"] and "has no mask" in found.failures[0][1]
+    assert [p.name for p in found.left_out] == ["lost_mask.png", "notes.txt"]
     (folder / "m").mkdir()
     (folder / "m" / "z.png").write_bytes(b"")
     with pytest.raises(RaihaError, match="all 3 composites"):

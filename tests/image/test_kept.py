@@ -91,7 +91,7 @@ TAGS = {
     "TransferFunction": (301, "H", 256, tuple(range(256))),
     "WhitePoint": (318, "2I", 2, (3127, 10000, 3290, 10000)),
     "XMP": (700, "B", len(XMP), XMP),
-    "IPTC": (33723, "B", 4, b"\x1c\2\0\0"),
+    "IPTC": (33723, "B", 8, b"\x1c\2\0\0\2\0\0\0"),
 }
 
 
