@@ -60,7 +60,7 @@ def _picture(seed: int, folder: Path) -> None:
 
 
 def _mask(seed: int, folder: Path) -> None:
-    suffix, data = pictures.picture(seed)
+    suffix, data = pictures.picture(seed + 10**6)  # others than those of `picture`
     path = folder / f"m{suffix}"
     path.write_bytes(data)
     mask = read_mask(path)

@@ -36,12 +36,13 @@ _KINDS = {
     ".avif": "AVIF", ".tif": "TIFF", ".qoi": "QOI", ".dib": "DIB",
 }  # fmt: skip
 _MODES = {".jpg": ("L", "RGB", "CMYK"), ".gif": ("L", "P", "RGB"), ".ppm": ("1", "L", "RGB"), ".bmp": ("1", "L", "P", "RGB")}
+_MODES |= {".dib": ("RGB",), ".qoi": ("RGB", "RGBA")}
 
 
 def _plain(rng: random.Random, suffix: str) -> bytes:
     if suffix == ".tif" and rng.random() < 0.6:
         return _tiff(rng)
-    mode = rng.choice(_MODES.get(suffix, ("L", "RGB", "RGBA") if suffix != ".dib" else ("RGB",)))
+    mode = rng.choice(_MODES.get(suffix, ("L", "RGB", "RGBA")))
     image = Image.fromarray(_array(rng)).convert(mode)
     options: dict[str, object] = {}
     if suffix in (".jpg", ".png", ".webp", ".tif", ".avif") and rng.random() < 0.5:
@@ -70,9 +71,9 @@ def _tiff(rng: random.Random) -> bytes:
         options["tile"] = (16, 16)
     if rng.random() < 0.3:
         options["extratags"] = [(rng.choice([274, 34675, 700, 338]), "H", 1, rng.randint(0, 70), True)]
-    for _ in range(rng.choice([1, 1, 1, 2, 5])):
-        tifffile.imwrite(buffer, np.ascontiguousarray(array), append=buffer.tell() > 0, **options)
-        buffer.seek(0, 2)
+    with tifffile.TiffWriter(buffer) as writer:
+        for _ in range(rng.choice([1, 1, 1, 2, 5])):
+            writer.write(np.ascontiguousarray(array), metadata=None, **options)
     return buffer.getvalue()
 
 

@@ -215,3 +215,19 @@ def test_a_png_with_metadata_and_the_same_without_are_the_same_photo(tmp_path, s
     pictures = [read_image(tmp_path / f"{name}.{suffix}") for name in ("rgb", "rgba") for suffix in ("png", "tif")]
     assert all(np.array_equal(p.rgb, array) and p.icc == profile for p in pictures)
     assert isinstance(pictures[0], Picture)
+
+
+def test_a_tiff_of_endless_pages_is_looked_through_to_an_end(tmp_path, samples):
+    """Thousands of reduced copies keep a reader busy for half a minute, and a chain that leads back to itself for ever."""
+    array = samples(4, 5, 3, np.uint8)
+    with tifffile.TiffWriter(tmp_path / "x.tif") as writer:
+        writer.write(array, photometric="rgb")
+        for _ in range(1200):
+            writer.write(array[:1, :1], photometric="rgb", subfiletype=1, metadata=None)
+    assert np.array_equal(read_image(tmp_path / "x.tif").rgb, array)
+    data = bytearray((tmp_path / "x.tif").read_bytes())
+    first = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, first)[0]
+    struct.pack_into("<I", data, first + 2 + 12 * count, first)
+    (tmp_path / "x.tif").write_bytes(data)
+    assert np.array_equal(read_image(tmp_path / "x.tif").rgb, array)
