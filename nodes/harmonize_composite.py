@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from ..raiha_core import video
 from ..raiha_core.harmonizer import Harmonizer, PlacedTransform
 from ..raiha_core.image import Box
+from ..raiha_core.unchanged import visibly_changed, why_unchanged
 from . import folders
 from .comfy import RaihaAttention, RaihaReferences, Steps, io, model_management, schema
 from .models import managed
@@ -109,9 +111,12 @@ class HarmonizeComposite(io.ComfyNode):
             placed = dict(zip(seen, video.average(list(placed.values())), strict=True))
         elif video_mode == SMOOTH:
             placed = dict(zip(seen, video.smooth(list(placed.values()), smoothing), strict=True))
-        out = apply(harmonizer, batch, placed, strength, steps)
+        out, notices = apply(harmonizer, batch, placed, strength, steps)
         boxes = tuple(placed[i].box if i in placed else None for i in range(len(batch)))
-        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures))
+        notices = [*batch.notices(), *notices]
+        for notice in notices:
+            logging.getLogger("raiha").warning("Harmonize Composite: %s", notice)
+        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures), ui={"text": notices} if notices else None)
 
 
 def predict(
@@ -131,16 +136,22 @@ def predict(
     return placed
 
 
-def apply(harmonizer: Harmonizer, batch: Frames, placed: dict[int, PlacedTransform], strength: float, steps: Steps) -> Tensor:
-    """The harmonised frames; those without foreground are copied."""
+def apply(
+    harmonizer: Harmonizer, batch: Frames, placed: dict[int, PlacedTransform], strength: float, steps: Steps
+) -> tuple[Tensor, list[str]]:
+    """The harmonised frames, those without foreground copied; and what the user should know of them."""
     out = torch.empty_like(batch.images, device=model_management.intermediate_device())
+    reasons: dict[str, list[int]] = {}
     for i, frame in enumerate(batch.images):
         if i not in placed:
             out[i] = frame
             continue
-        mask = batch.mask(i)
-        result = harmonizer.apply(batch.picture(i), mask, placed[i], strength)
+        picture, mask = batch.picture(i), batch.mask(i)
+        result = harmonizer.apply(picture, mask, placed[i], strength)
+        if strength > 0 and not visibly_changed(picture, result, mask):
+            why = why_unchanged(picture, mask, placed[i].box, harmonizer.model.input_size, placed[i].transform, strength)
+            reasons.setdefault(why, []).append(i)
         changed = torch.from_numpy(result.native()).to(out)
         out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame.to(out.device))
         steps.step()
-    return out
+    return out, [why if len(batch) == 1 else f"{why} ({len(which)} of {len(batch)} images)" for why, which in reasons.items()]

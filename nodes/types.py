@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,9 @@ from .models import Managed
 
 _WHITE = 0.996
 """Masks from here on are 1: Load Image (as Mask) reads the white of a greyscale PNG as 254 / 255 in some versions of ComfyUI."""
+
+_DIM = 0.95
+"""A mask whose brightest value is below this is not merely white that was read a little dark."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,18 @@ class Frames:
         return as_picture(self.images[i].permute(2, 0, 1), "The image")
 
     def mask(self, i: int) -> Mask:
-        """The mask of one composite."""
+        """The mask of one composite; the brightest value of all masks counts as white, so that objects may fade in and out."""
         mask = self.masks[min(i, len(self.masks) - 1)]
-        return as_mask(torch.where(mask >= _WHITE, torch.ones_like(mask), mask))
+        mask = torch.where(mask >= _WHITE, torch.ones_like(mask), mask)
+        share = float(mask.max()) / min(1.0, float(self.masks.max()))
+        fitted: Mask = as_mask(mask) * np.float32(share if share < _WHITE else 1)
+        return fitted
+
+    def notices(self) -> list[str]:
+        """What the user should know of images and masks."""
+        brightest = float(self.masks.max())
+        dim = [f"The mask's brightest value is {brightest:.2f}; it was taken for white."] if brightest < _DIM else []
+        return dim + list(self.picture(0).notices)
 
     def empty(self, i: int) -> bool:
         """Whether a frame has no foreground."""
@@ -116,7 +129,7 @@ def frames(image: Tensor, mask: Tensor) -> Frames:
         raise RaihaError(f"There are {len(mask)} masks for {count} images; give one mask for all of them or one for each.")
     if not (mask > 0).any():
         raise RaihaError("The mask is empty (all black), so there is no foreground; paint the pasted object white.")
-    if bool((mask.amin((1, 2)) >= _WHITE).any()):
+    if bool((mask.amin((1, 2)) >= _WHITE * mask.max().clamp_max(1)).any()):
         raise RaihaError("The mask covers the whole image, so there is no background to match; is it inverted?")
     return Frames(image, mask)
 
