@@ -6,12 +6,13 @@ from . import examples, folders, thumbnails
 from .comfy import ComfyExtension, io
 from .harmonize_composite import HarmonizeComposite
 from .load_reference_index import LoadReferenceIndex
+from .paste_object import PasteObject
 from .retrieve_references import RetrieveReferences
 from .visualize_attention import VisualizeAttention
 
 
 class RaihaExtension(ComfyExtension):
-    """Four nodes, three kinds of folders, one route."""
+    """The nodes, three kinds of folders, one route."""
 
     async def on_load(self) -> None:
         """Register folders and the route, provide the examples' pictures."""
@@ -23,4 +24,4 @@ class RaihaExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The nodes, in the order of the menu."""
-        return [LoadReferenceIndex, RetrieveReferences, HarmonizeComposite, VisualizeAttention]
+        return [PasteObject, LoadReferenceIndex, RetrieveReferences, HarmonizeComposite, VisualizeAttention]

@@ -15,7 +15,7 @@ from ..raiha_core.models import Attention
 from ..raiha_core.references import Reference, ReferenceIndex
 from .models import Managed
 
-_WHITE = 0.996
+WHITE = 0.996
 """Masks from here on are 1: Load Image (as Mask) reads the white of a greyscale PNG as 254 / 255 in some versions of ComfyUI."""
 
 
@@ -64,7 +64,7 @@ class Frames:
     def mask(self, i: int) -> Mask:
         """The mask of one composite."""
         mask = self.masks[min(i, len(self.masks) - 1)]
-        return as_mask(torch.where(mask >= _WHITE, torch.ones_like(mask), mask))
+        return as_mask(torch.where(mask >= WHITE, torch.ones_like(mask), mask))
 
     def empty(self, i: int) -> bool:
         """Whether a frame has no foreground."""
@@ -116,7 +116,7 @@ def frames(image: Tensor, mask: Tensor) -> Frames:
         raise RaihaError(f"There are {len(mask)} masks for {count} images; give one mask for all of them or one for each.")
     if not (mask > 0).any():
         raise RaihaError("The mask is empty (all black), so there is no foreground; paint the pasted object white.")
-    if bool((mask.amin((1, 2)) >= _WHITE).any()):
+    if bool((mask.amin((1, 2)) >= WHITE).any()):
         raise RaihaError("The mask covers the whole image, so there is no background to match; is it inverted?")
     return Frames(image, mask)
 

@@ -31,8 +31,9 @@ sys.path.insert(0, str(ROOT))
 from raiha_core import video  # noqa: E402
 from raiha_core.attention import render_attention  # noqa: E402
 from raiha_core.harmonizer import Harmonizer  # noqa: E402
-from raiha_core.image import fit_mask, read_image, read_mask  # noqa: E402
+from raiha_core.image import alpha_mask, fit_mask, read_image, read_mask  # noqa: E402
 from raiha_core.inputs import as_mask, as_picture  # noqa: E402
+from raiha_core.paste import Placement, place  # noqa: E402
 from raiha_core.references import ReferenceIndex  # noqa: E402
 
 EXAMPLES, HELP, IMAGES = ROOT / "example_workflows", ROOT / "web" / "docs", ROOT / "docs" / "images"
@@ -108,16 +109,18 @@ def references(harmonizer: Harmonizer, folder: Path) -> None:
     card.save(EXAMPLES / "2 with references and attention.jpg", quality=90)
 
 
-def insertion(harmonizer: Harmonizer) -> None:
+def paste(harmonizer: Harmonizer) -> None:
     """Thumbnail of example 3."""
-    graph = json.loads((EXAMPLES / "3 after object insertion.json").read_text())
-    at = next(n["widgets_values"][:2] for n in graph["nodes"] if n["type"] == "ImageCompositeMasked")
-    scene = Image.open(MEDIA / "raiha_example_scene.jpg").convert("RGB")
-    cutout = Image.open(MEDIA / "raiha_example_cutout.png")
-    pasted, mask = scene.copy(), Image.new("L", scene.size)
-    pasted.paste(cutout.convert("RGB"), at, cutout.getchannel("A"))
-    mask.paste(cutout.getchannel("A"), at)
-    thumbnail(split(pasted, harmonizer.harmonize(pasted, mask).image, as_mask(mask)), "3 after object insertion")
+    graph = json.loads((EXAMPLES / "3 paste an object.json").read_text())
+    x, y, scale, rotation, mirror, shrink, feather, _ = next(n["widgets_values"] for n in graph["nodes"] if n["type"] == "RaihaPasteObject")
+    scene, cutout = (read_image(MEDIA / f"raiha_example_{name}") for name in ("scene.jpg", "cutout.png"))
+    alpha = torch.from_numpy(alpha_mask(cutout))[None, None]
+    placement = Placement(x, y, scale, rotation, mirror)
+    patch = place(cutout.rgb_tensor(), alpha, scene.size, placement, shrink_edge=shrink, feather=feather)
+    pasted, mask = patch.onto(scene.rgb_tensor()), patch.mask()[0, 0].numpy()
+    after = harmonizer.harmonize(pasted[0], mask).image
+    both = [as_picture(p.clamp(0, 1)).pil() for p in (pasted[0], after)]
+    thumbnail(split(both[0], both[1], mask), "3 paste an object")
 
 
 def clip(harmonizer: Harmonizer) -> str:
@@ -174,6 +177,18 @@ class Screens:
         page.evaluate(RUN)
         self.rest(8000)  # until the notes about finished jobs are gone
 
+    def placer(self, file: Path, folder: Path) -> None:
+        """Paste Object with the mouse on the object."""
+        workflow = json.loads((EXAMPLES / "3 paste an object.json").read_text())
+        self.page.evaluate("w => app.loadGraphData(w, true, true, 'Paste')", workflow)
+        self.page.wait_for_timeout(1000)
+        self.page.evaluate(RUN)
+        self.page.evaluate(FIT)
+        self.page.wait_for_timeout(2000)
+        self.page.locator(".raiha-object").hover()
+        self.page.wait_for_timeout(500)
+        self.around([self.page.evaluate(PLACE, "RaihaPasteObject")], file, folder)
+
     def rest(self, milliseconds: int) -> None:
         self.page.mouse.move(600, 1145)  # over nothing that would show a tooltip
         self.page.wait_for_timeout(milliseconds)
@@ -196,7 +211,7 @@ def screenshots(comfyui: str, python: str, folder: Path) -> None:
     """Both renderers, the strip with an enlarged photo, and Load Reference Index."""
     from playwright.sync_api import sync_playwright
 
-    server, test = _module(ROOT / "tests/nodes/comfyui_server.py"), _module(Path(__file__).with_name("test_gallery.py"))
+    server, test = _module(ROOT / "tests/nodes/comfyui_server.py"), _module(Path(__file__).with_name("conftest.py"))
     base = folder / "comfyui"
     base.mkdir()
     with server.started(comfyui, python, base, "raiha") as running, sync_playwright() as started:
@@ -206,6 +221,8 @@ def screenshots(comfyui: str, python: str, folder: Path) -> None:
         screens.whole("nodes-classic", folder)
         screens.open(vue=True)
         screens.whole("nodes-vue", folder)
+        screens.placer(HELP / "RaihaPasteObject" / "placer.jpg", folder)
+        screens.open(vue=True)
         place = screens.page.evaluate(PLACE, "RaihaLoadReferenceIndex")
         screens.around([place], HELP / "RaihaLoadReferenceIndex" / "node.jpg", folder)
         screens.page.locator(".raiha-card").nth(1).hover()
@@ -234,7 +251,7 @@ def main() -> None:
         folder = Path(name)
         one_node(harmonizer)
         references(harmonizer, folder)
-        insertion(harmonizer)
+        paste(harmonizer)
         table = clip(harmonizer)
         write_table(table)
         print(table, flush=True)
