@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import State, read_state
 from ..errors import RaihaError
 from .base import HarmonizationModel
-from .registry import State, build_model, detect, read_state, save_model
+from .registry import build_model, detect, save_model
 from .rhnet import RHNet, infer_config
-from .rhnet_prior import DINOV2
+from .rhnet.prior import DINOV2
 
 
 @dataclass(frozen=True)
