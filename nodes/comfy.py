@@ -17,6 +17,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 
 from ..raiha_core.errors import RaihaError
+from .sentences import here
 
 _KNOWN = {field.name for field in dataclasses.fields(io.Schema)}
 
@@ -46,6 +47,8 @@ Execute = TypeVar("Execute", bound=Callable[..., Any])
 def checked(*own: str) -> Callable[[Execute], Execute]:
     """Check an `execute` method's values against its node's schema: ComfyUI does so for widgets, but not for what is linked to them.
 
+    What goes wrong in the method is said with what can be done about it in ComfyUI.
+
     Args:
         own: inputs that the node checks by itself, or whose list of options is not the whole truth.
 
@@ -62,7 +65,10 @@ def checked(*own: str) -> Callable[[Execute], Execute]:
             for wanted in cls.define_schema().inputs:
                 if wanted.id in given and wanted.id not in own:
                     given[wanted.id] = _checked(wanted, given[wanted.id])
-            return execute(**given)
+            try:
+                return execute(**given)
+            except RaihaError as error:
+                raise here(error) from None
 
         return run  # type: ignore[return-value]
 

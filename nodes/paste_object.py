@@ -16,7 +16,7 @@ from ..raiha_core.errors import RaihaError
 from ..raiha_core.image import to_8_bit
 from ..raiha_core.paste import Patch, Placement, place
 from .comfy import Steps, checked, folder_paths, io, model_management, schema
-from .types import WHITE
+from .masks import WHITE
 
 AUTO, OBJECT, TRANSPARENT = "automatic", "white is the object", "white is transparent"
 SUBFOLDER = "raiha"

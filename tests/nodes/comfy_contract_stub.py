@@ -133,7 +133,8 @@ def install(base: Path) -> None:
     io = types.SimpleNamespace(
         Schema=Schema, ComfyNode=ComfyNode, NodeOutput=NodeOutput, WidgetInput=_WidgetInput, ComfyTypeIO=object,
         Custom=_type, comfytype=lambda io_type: lambda cls: type(cls.__name__, (cls,), {"io_type": io_type}),
-        Image=_type("IMAGE"), Mask=_type("MASK"), Int=_type("INT", True), Float=_type("FLOAT", True), Combo=_type("COMBO", True),
+        Image=_type("IMAGE"), Mask=_type("MASK"), ClipVision=_type("CLIP_VISION"),
+        Int=_type("INT", True), Float=_type("FLOAT", True), Combo=_type("COMBO", True),
         Boolean=_type("BOOLEAN", True), String=_type("STRING", True),
     )  # fmt: skip
     cpu = lambda: torch.device("cpu")  # noqa: E731

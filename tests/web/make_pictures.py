@@ -21,25 +21,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+from drawn import THUMBNAIL, all_of_them, split, thumbnail  # noqa: E402
 
 from raiha_core import video  # noqa: E402
 from raiha_core.attention import render_attention  # noqa: E402
 from raiha_core.harmonizer import Harmonizer  # noqa: E402
-from raiha_core.image import alpha_mask, fit_mask, read_image, read_mask  # noqa: E402
+from raiha_core.image import fit_mask, read_image, read_mask  # noqa: E402
 from raiha_core.inputs import as_mask, as_picture  # noqa: E402
-from raiha_core.paste import Placement, place  # noqa: E402
 from raiha_core.references import ReferenceIndex  # noqa: E402
 
 EXAMPLES, HELP, IMAGES = ROOT / "example_workflows", ROOT / "web" / "docs", ROOT / "docs" / "images"
 MEDIA, GALLERY = EXAMPLES / "media", ROOT / "raiha_core" / "demo_data" / "gallery"
 SMOOTHING = 4.0
-THUMBNAIL = (480, 360)
 
 READY = "() => window.app?.graph && app.extensionManager && app.extensions?.some(e => e.name === 'raiha.gallery')"
 RUN = """() => new Promise((resolve, reject) => {
@@ -61,36 +60,6 @@ PLACE = """(type) => {
              width: n.size[0] * d.scale, height: (n.size[1] + 30) * d.scale } }"""
 
 
-def split(before: Image.Image, after: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Before on the left, after on the right, with the edge through the object's middle."""
-    out, x = before.convert("RGB"), round(float(np.nonzero(mask > 0.5)[1].mean()))
-    out.paste(after.convert("RGB").crop((x, 0, after.width, after.height)), (x, 0))
-    out.paste((255, 255, 255), (x - 1, 0, x + 2, out.height))
-    return out
-
-
-def thumbnail(picture: Image.Image, name: str) -> None:
-    """Save the middle of a picture as an example's thumbnail."""
-    width, height = THUMBNAIL
-    scale = max(width / picture.width, height / picture.height)
-    large = picture.convert("RGB").resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
-    x, y = (large.width - width) // 2, (large.height - height) // 2
-    large.crop((x, y, x + width, y + height)).save(EXAMPLES / f"{name}.jpg", quality=88)
-
-
-def one_node(harmonizer: Harmonizer) -> None:
-    """Thumbnail of example 1, and Harmonize Composite's help picture: before and after, side by side."""
-    composite = read_image(MEDIA / "raiha_example_cup.jpg")
-    before = composite.pil()
-    mask = read_mask(MEDIA / "raiha_example_cup_mask.png")
-    after = harmonizer.harmonize(composite, mask).image.pil()
-    thumbnail(split(before, after, mask), "1 harmonize with one node")
-    side = Image.new("RGB", (before.width * 2 + 12, before.height), "white")
-    side.paste(before, (0, 0))
-    side.paste(after, (before.width + 12, 0))
-    side.save(HELP / "RaihaHarmonizeComposite" / "before_after.jpg", quality=88)
-
-
 def references(harmonizer: Harmonizer, folder: Path) -> None:
     """Thumbnail of example 2, and Visualize Attention's help picture."""
     composite = read_image(MEDIA / "raiha_example_astronaut.jpg")
@@ -109,20 +78,6 @@ def references(harmonizer: Harmonizer, folder: Path) -> None:
     card.save(EXAMPLES / "2 with references and attention.jpg", quality=90)
 
 
-def paste(harmonizer: Harmonizer) -> None:
-    """Thumbnail of example 3."""
-    graph = json.loads((EXAMPLES / "3 paste an object.json").read_text())
-    x, y, scale, rotation, mirror, shrink, feather, _ = next(n["widgets_values"] for n in graph["nodes"] if n["type"] == "RaihaPasteObject")
-    scene, cutout = (read_image(MEDIA / f"raiha_example_{name}") for name in ("scene.jpg", "cutout.png"))
-    alpha = torch.from_numpy(alpha_mask(cutout))[None, None]
-    placement = Placement(x, y, scale, rotation, mirror)
-    patch = place(cutout.rgb_tensor(), alpha, scene.size, placement, shrink_edge=shrink, feather=feather)
-    pasted, mask = patch.onto(scene.rgb_tensor()), patch.mask()[0, 0].numpy()
-    after = harmonizer.harmonize(pasted[0], mask).image
-    both = [as_picture(p.clamp(0, 1)).pil() for p in (pasted[0], after)]
-    thumbnail(split(both[0], both[1], mask), "3 paste an object")
-
-
 def clip(harmonizer: Harmonizer) -> str:
     """Thumbnail of example 4; returns the flicker table."""
     import av
@@ -139,7 +94,9 @@ def clip(harmonizer: Harmonizer) -> str:
     middle = len(pictures) // 2
     after = harmonizer.apply(pictures[middle], masks[middle], smooth[middle]).pil()
     thumbnail(split(pictures[middle].pil(), after, masks[middle]), "4 video frames")
+    held = [placed[0]] * len(placed)
     rows = [("of each frame, as predicted", placed), (f"smoothed, {SMOOTHING:g} frames", smooth), ("one transform", video.average(placed))]
+    rows += [("that of one frame", held)]
     lines = ["| transforms | change per frame |", "| --- | --- |"]
     return "\n".join(lines + [f"| {name} | {video.flicker(transforms):.2f} |" for name, transforms in rows])
 
@@ -249,9 +206,8 @@ def main() -> None:
     began, harmonizer = time.monotonic(), Harmonizer()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        one_node(harmonizer)
         references(harmonizer, folder)
-        paste(harmonizer)
+        all_of_them(harmonizer)
         table = clip(harmonizer)
         write_table(table)
         print(table, flush=True)
