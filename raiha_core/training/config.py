@@ -208,8 +208,10 @@ def _contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     recipe, mix = config.recipe, config.references
     begins = [share for share, _ in config.sizes]
     strangers = sorted(set(recipe.shares) - set(KINDS))
+    side, step = config.model.get("input_size", 32), 32 if config.architecture == "raiha-s" else 8
     apart = mix.positive, mix.retrieved, mix.wrong_light
     checks = [
+        (not isinstance(side, int) or side < step or side % step > 0, f"model.input_size is {side!r}", f"give a multiple of {step}"),
         (not begins or begins[0] != 0, "sizes do not say what to begin with", "give [0, SIDE] first"),
         (begins != sorted(begins), "sizes are not in order", "let the shares of the run rise"),
         (bool(strangers), f"recipe.shares has no kind {', '.join(strangers)}", f"use {', '.join(KINDS)}"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ class Mixture:
     sources: list[Source]
     weights: NDArray[np.float64]
     looks: Looks
+    contents: list[dict[str, Any]]
+    """What lies in each source now, `items` and a `digest`, so that a resumed run notices other pictures."""
 
     def draw(self, batch: int, rng: np.random.Generator) -> RawBatch:
         """Draw a source, then a raw batch from it."""
@@ -76,7 +79,8 @@ def open_source(config: SourceConfig, cache: Path) -> Source:
     root = Path(config.path)
     if config.kind == "photos":
         pack = build_pack(root, cache, regions=config.regions)
-        return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
+        neighbours = content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npz")
+        return PhotoSource(pack, neighbours if neighbours.shape[1] else None)
     if config.kind in ("triplets", "iharmony4"):
         dataset: Dataset = TripletFolder(root) if config.kind == "triplets" else IHarmony4(root, "train")
         rows = with_list(dataset, Path(config.references)) if config.references else dataset
@@ -98,4 +102,17 @@ def open_mixture(config: TrainConfig, out: Path, main: bool = True, wait: Callab
     if main:
         wait()
     weights = np.array([s.weight for s in config.sources], np.float64)
-    return Mixture(sources, weights / weights.sum(), open_looks(config.sources))
+    return Mixture(sources, weights / weights.sum(), open_looks(config.sources), [_contents(s) for s in sources])
+
+
+def _contents(source: Source) -> dict[str, Any]:
+    names: list[str] = []
+    if isinstance(source, PhotoSource):
+        names = [*source.pack.names, f"{len(source.pack.masks)} masks", f"{len(source.pack.pairs)} pairs"]
+        count = len(source.pack.names)
+    elif isinstance(source, TripletSource):
+        names = [f"{row.name} {len(row.references)}" for row in source.rows]
+        count = len(names)
+    else:
+        return {}
+    return {"items": count, "digest": hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]}
