@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 
 def halve(source: Path, target: Path) -> tuple[int, int]:
-    """Write `source` to `target` with its floating-point tensors in half precision; returns both sizes in bytes.
+    """Write `source` to `target` with its parameters in half precision, statistics as they are; returns both sizes in bytes.
 
     Raises:
         ValueError: a value is too large for half precision; nothing is written then.
@@ -28,7 +28,7 @@ def halve(source: Path, target: Path) -> tuple[int, int]:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         metadata = file.metadata()
     for name, value in state.items():
-        if value.is_floating_point():
+        if value.is_floating_point() and not name.endswith(("running_mean", "running_var")):
             state[name] = value.half()
             if not torch.equal(value.isfinite(), state[name].isfinite()):
                 raise ValueError(f"{name} has values up to {value.abs().max().item():g}, which half precision does not hold")

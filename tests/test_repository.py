@@ -41,7 +41,8 @@ def imported(folder: str) -> set[str]:
             if isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 modules = [node.module]
             found |= {m.partition(".")[0] for m in modules}
-    return {MODULES.get(m, m).lower() for m in found - sys.stdlib_module_names - {"raiha_core", "release_weights"}}
+    own = {"raiha_core", *(file.stem for file in (ROOT / folder).glob("*.py"))}
+    return {MODULES.get(m, m).lower() for m in found - sys.stdlib_module_names - own}
 
 
 def test_the_working_tree_stays_light() -> None:

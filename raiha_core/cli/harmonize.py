@@ -34,6 +34,7 @@ class Options:
     index: Path | None
     top_k: int
     strength: float
+    caution: float | None
     resize_mask: bool
 
     def made_of(self) -> list[Any]:
@@ -56,7 +57,13 @@ class Options:
 @click.option("--index", "directory", type=FILE, default=None, help="Retrieve references from this index.")
 @click.option("--top-k", default=4, show_default=True, type=click.IntRange(1, 64), help="How many to retrieve.")
 @click.option("--model", default="raiha-s", show_default=True, help="Name of a shipped model or a checkpoint file.")
-@click.option("--strength", default=1.0, show_default=True, help="0 gives the input back, 1 the full effect.")
+@click.option("--strength", default=1.0, show_default=True, help="0 gives the input back, 1 the full effect, up to 2 more of the same.")
+@click.option(
+    "--caution",
+    type=float,
+    default=None,
+    help="0 makes all that the model proposes, up to 1 less of what it doubts. [default: the model's]",
+)
 @click.option("--device", default=None, help="For example cpu or cuda; default cpu.")
 @click.option("--attention", type=FILE, default=None, help="Write a picture of where the foreground looked; a folder for a batch.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size.")
@@ -71,6 +78,7 @@ def command(
     top_k: int,
     model: str,
     strength: float,
+    caution: float | None,
     device: str | None,
     attention: Path | None,
     resize_mask: bool,
@@ -83,8 +91,9 @@ def command(
     by name (a mask may end in _mask), and the output is a folder; a batch started again skips what is done, and makes anew
     what other options, another model or changed files would make otherwise.
     """
-    if not 0 <= strength <= 1:
-        raise RaihaError(f"The strength is {strength:g}; give a number from 0 to 1.")
+    for name, value, most in (("strength", strength, 2), ("caution", caution, 1)):
+        if value is not None and not 0 <= value <= most:
+            raise RaihaError(f"The {name} is {value:g}; give a number from 0 to {most}.")
     jobs, batch = find_jobs(composite, mask, output, attention)
     if not batch:
         _check_single(jobs[0])
@@ -93,7 +102,7 @@ def command(
 
     harmonizer = Harmonizer(model, device)
     index = _open_index(directory, device)
-    options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, resize_mask)
+    options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask)
     try:
         if batch:
             return run_batch(harmonizer, index, jobs, options, overwrite, as_json)
@@ -151,7 +160,9 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
         retrieved, notices = found, found.notices
     # Read here, since harmonising and drawing the attention both want them.
     references = [*map(options.read, options.references), *map(reference_picture, retrieved)]
-    result = harmonizer.harmonize(picture, mask, references, strength=options.strength, attention=job.attention is not None)
+    result = harmonizer.harmonize(
+        picture, mask, references, strength=options.strength, caution=options.caution, attention=job.attention is not None
+    )
     write_image(job.output, result.image)
     row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     if job.attention is not None:

@@ -126,15 +126,25 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
         raise RaihaError(f"The model cannot be moved to the device {str(device)!r} ({reason}); use cpu.") from None
 
 
-def save_model(model: HarmonizationModel, path: Path, **metadata: str) -> None:
-    """Write a model as float32 safetensors with architecture and configuration in the metadata, atomically.
+def save_model(model: HarmonizationModel, path: Path, *, half: bool = False, **metadata: str) -> None:
+    """Write a model as safetensors with architecture and configuration in the metadata, atomically.
+
+    Args:
+        model: what to write.
+        path: where.
+        half: parameters in float16, half as large; they are float32 again when loaded. Buffers (statistics) stay float32.
+        metadata: further facts to keep in the file.
 
     Raises:
         RaihaError: the file cannot be written; nothing is left of it then.
     """
     from safetensors.torch import save_file
 
-    state = {k: (v.float() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    small = {name for name, _ in model.named_parameters()} if half else set()
+    state = {
+        k: (v.to(torch.float16 if k in small else torch.float32) if v.is_floating_point() else v).detach().cpu().contiguous()
+        for k, v in model.state_dict().items()
+    }
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})

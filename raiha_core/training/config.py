@@ -34,6 +34,7 @@ class SourceConfig:
             `iharmony4` (the data set's root, its training lists).
         path: the folder; relative paths are taken from the config file's folder.
         weight: relative frequency in the mixture.
+        also: further folders of the same layout, packed together with `path`, for `photos`.
         luts, illuminants: tables for the edits, `.npz`; optional.
         pack: folder for the packed arrays; default is below the run's folder.
         regions: masks to add per photo, of regions found by their colour; for `photos`.
@@ -45,6 +46,7 @@ class SourceConfig:
     kind: Literal["photos", "triplets", "iharmony4"]
     path: str
     weight: Positive = 1.0
+    also: tuple[str, ...] = ()
     luts: str | None = None
     illuminants: str | None = None
     pack: str | None = None
@@ -125,6 +127,8 @@ def read_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
     sources = raw.get("sources")
     for source in sources if isinstance(sources, list) else ():
         _make_absolute(source, ("path", "luts", "illuminants", "pack", "references"), path.parent)
+        if isinstance(source, dict) and isinstance(source.get("also"), list):
+            source["also"] = [str((path.parent / str(folder)).resolve()) for folder in source["also"]]
     return config_from({**raw, **(overrides or {})})
 
 
@@ -210,15 +214,16 @@ def _contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     strangers = sorted(set(recipe.shares) - set(KINDS))
     side, step = config.model.get("input_size", 32), 32 if config.architecture == "raiha-s" else 8
     apart = mix.positive, mix.retrieved, mix.wrong_light
+    shares = {f"recipe.{name}": getattr(recipe, name) for name in ("regrade", "mood", "ramp", "capture", "moved", "pasted", "loose")}
+    shares |= {f"references.{name}": getattr(mix, name) for name in ("found", "same_look")}
     checks = [
         (not isinstance(side, int) or side < step or side % step > 0, f"model.input_size is {side!r}", f"give a multiple of {step}"),
         (not begins or begins[0] != 0, "sizes do not say what to begin with", "give [0, SIDE] first"),
         (begins != sorted(begins), "sizes are not in order", "let the shares of the run rise"),
         (bool(strangers), f"recipe.shares has no kind {', '.join(strangers)}", f"use {', '.join(KINDS)}"),
         (not _frequencies(recipe.shares.values()), "recipe.shares are no frequencies", "give numbers from 0 up, not all 0"),
-        (not _shares(recipe.regrade), "recipe.regrade is no share", "give a number from 0 to 1"),
-        (not _shares(recipe.capture), "recipe.capture is no share", "give a number from 0 to 1"),
-        (not _shares(recipe.moved), "recipe.moved is no share", "give a number from 0 to 1"),
+        *((not _shares(value), f"{name} is no share", "give a number from 0 to 1") for name, value in shares.items()),
+        (recipe.moved + recipe.pasted > 1 + 1e-6, "recipe.moved and recipe.pasted exceed 1", "let them sum to 1 at most"),
         (not recipe.amount >= 0, "recipe.amount is below 0", "give a number from 0 up"),
         (not recipe.most > 0, "recipe.most is not above 0", "give a positive number"),
         (not _frequencies(mix.count), "references.count are no frequencies", "give numbers from 0 up, not all 0"),

@@ -158,7 +158,15 @@ class RHNet(HarmonizationModel):
         return composite + mask * (image - composite)
 
     @torch.inference_mode()
-    def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
+    def predict(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        references: list[Tensor] | None = None,
+        *,
+        attention: bool = False,
+        caution: float | None = None,
+    ) -> Prediction:
         """See `HarmonizationModel.predict`; the network's pixels become a local colour transform (`fit_local_colours`)."""
         rgb = torch.cat([composite, *(references or [])]).clamp(0, 1)
         binary = (mask > 0.5).to(rgb.dtype)
