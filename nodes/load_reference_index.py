@@ -44,6 +44,13 @@ class LoadReferenceIndex(io.ComfyNode):
                 io.Boolean.Input(
                     "update", default=True, tooltip="Before every run, look for new, changed and deleted photos. Only these are read again."
                 ),
+                io.Boolean.Input(
+                    "allow_empty",
+                    default=False,
+                    optional=True,
+                    tooltip="Believe it where most photos of the gallery are gone at once. Off: that is asked about, since a drive may be "
+                    "unplugged.",
+                ),
             ],
             outputs=[
                 RaihaIndex.Output("index", display_name="index", tooltip="For Retrieve References."),
@@ -64,7 +71,7 @@ class LoadReferenceIndex(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, source: str, encoder: str, update: bool) -> str:
+    def fingerprint_inputs(cls, source: str, encoder: str, update: bool, allow_empty: bool = False) -> str:
         """Runs again when the index or, if it is to be kept up to date, its gallery has changed."""
         try:
             seen = indexes.state(folders.index_path(source, _name(encoder)))
@@ -74,17 +81,17 @@ class LoadReferenceIndex(io.ComfyNode):
             return str(error)
 
     @classmethod
-    def execute(cls, source: str, encoder: str = AUTO, update: bool = True) -> io.NodeOutput:
+    def execute(cls, source: str, encoder: str = AUTO, update: bool = True, allow_empty: bool = False) -> io.NodeOutput:
         """Build or update what needs it, open the index."""
         directory = folders.index_path(source, _name(encoder))
         wanted = None if encoder == AUTO else encoder
         steps = Steps(1)
         before = indexes.state(directory)
-        if source.startswith(folders.PHOTOS_OF) and (update or before == "none"):
+        if source.startswith(folders.PHOTOS_OF) and (update or not folders.is_index(directory)):
             directory.parent.mkdir(parents=True, exist_ok=True)
             gallery = folders.gallery_path(source)
             with indexes.installed():
-                ReferenceIndex.build(gallery, directory, _name(encoder), progress=steps.reach).close()
+                ReferenceIndex.build(gallery, directory, _name(encoder), progress=steps.reach, allow_empty=allow_empty).close()
             indexes.wrote(directory, before)
         index = indexes.opened(directory, wanted)
         if not len(index):
@@ -100,5 +107,6 @@ def describe(index: ReferenceIndex) -> str:
     """What is in an index, for people."""
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
+    lines += [f"left out: {line}" for line in info["left_out"]]
     lines += [f"not readable: {path.name}: {why}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

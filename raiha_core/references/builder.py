@@ -10,10 +10,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ..content.base import ContentEncoder
 from . import manifest as manifests
-from .catalogue import Catalogue, Entry
+from .catalogue import Catalogue
 from .embed import Decoded, Task, decode, embed
+from .lock import explained
 from .manifest import Manifest
 from .regions import REGIONS
+from .rows import Entry
 from .stores import VectorStore
 
 Progress = Callable[[int, int], None]
@@ -24,12 +26,20 @@ COMMIT_IMAGES = 256
 
 
 class Writer:
-    """A held index: commits entries and publishes them. Its owner holds the write lock."""
+    """A held index: commits entries and publishes them. Its owner holds the write lock.
 
-    def __init__(self, catalogue: Catalogue, store: VectorStore, manifest: Manifest):
+    Args:
+        catalogue: open for writing.
+        store: of its vectors.
+        manifest: what is published.
+        name: file of the manifest.
+    """
+
+    def __init__(self, catalogue: Catalogue, store: VectorStore, manifest: Manifest, name: str = manifests.NAME):
         self.catalogue = catalogue
         self.store = store
         self.manifest = manifest
+        self.name = name
         self._pending: list[Entry] = []
         self._committed = time.monotonic()
 
@@ -65,12 +75,20 @@ class Writer:
         self._committed = time.monotonic()
 
     def publish(self, *, final: bool = True) -> None:
-        """Bring the store up to date and replace the manifest; then delete what the manifest no longer names."""
-        before = self.manifest.store["state"]
-        revision = self.manifest.revision + 1
-        state = self.store.publish(self.catalogue, before, revision=revision, final=final)
-        self.manifest = self.manifest.next(state, self.catalogue.counts())
-        manifests.save(self.manifest, self.catalogue.directory)
+        """Bring the store up to date and replace the manifest, if anything changed; then delete what it no longer names.
+
+        Raises:
+            RaihaError: it cannot be written, for example on a full disk; what was published before stays.
+        """
+        catalogue, before = self.catalogue, self.manifest.store["state"]
+        with explained(catalogue.directory):
+            state = self.store.publish(catalogue, before, revision=catalogue.at, final=final)
+            if state == before and not catalogue.dirty and self.manifest.revision:
+                return
+            self.manifest = self.manifest.next(state, catalogue.counts())
+            manifests.save(self.manifest, catalogue.directory, self.name)
+        catalogue.at = self.manifest.revision + 1
+        catalogue.dirty = False
         # The previous generation stays for readers that have just read the previous manifest.
         self.store.collect_garbage([before, state])
 

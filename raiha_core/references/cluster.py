@@ -10,8 +10,8 @@ import numpy as np
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
-from .catalogue import Entry
 from .embed import Task, decode, embed
+from .rows import Entry
 
 _BATCH = 16
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from PIL import Image
 
 from ..content.base import ContentEncoder
 from ..illumination import describe
-from .catalogue import Entry
+from ..image.regular import open_regular
 from .lookalike import look
-from .photos import UnreadableImage, as_tensor, file_hash, read_photo
+from .photos import UnreadableImage, as_tensor, hash_of, read_photo
 from .regions import region_batch, shrink
+from .rows import Entry
 
 # Regions are cut from the photo at this size (0.55 of it still fills the encoders' input).
 WORKING_SIDE = 576
@@ -43,11 +43,11 @@ def decode(task: Task, known: Callable[[str], bool]) -> Decoded:
     """Hash a file and, unless its content is known, read the picture; a failure becomes the entry's `error`."""
     entry = Entry(task.root, task.path, task.size, task.mtime)
     try:
-        digest = file_hash(task.file)
-        entry = replace(entry, hash=digest)
-        if known(digest):
-            return Decoded(entry)
-        picture, (width, height) = read_photo(Path(task.file), WORKING_SIDE)
+        with open_regular(task.file) as file:
+            entry = replace(entry, hash=hash_of(file))
+            if known(entry.hash or ""):
+                return Decoded(entry)
+            picture, (width, height) = read_photo(file, WORKING_SIDE)
     except UnreadableImage as error:
         return Decoded(replace(entry, hash=None, error=str(error)))
     except OSError as error:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import struct
-import warnings
-from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin, UnidentifiedImageError
 from torch import Tensor
+
+from ..image.quiet import quiet
+from ..image.regular import open_regular
 
 SUFFIXES = frozenset(
     [
@@ -47,21 +49,32 @@ class UnreadableImage(Exception):
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, in hex; reads in pieces."""
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    with open_regular(path) as file:
+        return hash_of(file)
+
+
+def hash_of(file: BinaryIO) -> str:
+    """SHA-256 of all bytes of an open file, in hex; reads in pieces, and leaves it at its start."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+    file.seek(0)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    file.seek(0)
     return digest.hexdigest()
 
 
-def read_photo(path: str | os.PathLike[str], max_side: int) -> tuple[Image.Image, tuple[int, int]]:
+def read_photo(photo: str | os.PathLike[str] | BinaryIO, max_side: int) -> tuple[Image.Image, tuple[int, int]]:
     """Read a photo, reduced, upright, as 8-bit sRGB.
 
     The first frame of an animation; transparency over mid grey; embedded profiles (CMYK, wide gamut) to sRGB.
 
     Args:
-        path: any file.
+        photo: any file, by its path or open.
         max_side: longest side of the result in pixels; JPEGs decode at reduced size, so large ones are cheap.
 
     Returns:
@@ -71,9 +84,10 @@ def read_photo(path: str | os.PathLike[str], max_side: int) -> tuple[Image.Image
         UnreadableImage: with the reason.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with _open(path) as image:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(open_regular(photo)) if isinstance(photo, str | os.PathLike) else photo
+            stack.enter_context(quiet())
+            with _open(file) as image:
                 return _load(image, max_side)
     except UnreadableImage:
         raise
@@ -82,14 +96,15 @@ def read_photo(path: str | os.PathLike[str], max_side: int) -> tuple[Image.Image
     except PermissionError:
         raise UnreadableImage("no permission to read it") from None
     except UnidentifiedImageError:
-        raise UnreadableImage(_why_unknown(path)) from None
+        raise UnreadableImage(_why_unknown(photo)) from None
     except MemoryError:
         raise UnreadableImage("it needs more memory than there is") from None
-    # Decoders raise nearly anything on broken input; each of these is one bad file, not a bug of the build.
-    except (OSError, ValueError, TypeError, SyntaxError, EOFError, IndexError, KeyError, OverflowError, struct.error) as error:
-        raise UnreadableImage(f"damaged or truncated ({error or type(error).__name__})") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"too large to decode ({error})") from error
+    # Decoders raise anything on broken input; whatever it is, it is one bad file, and the others are to be read.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0][:160]
+        raise UnreadableImage(f"damaged or truncated ({reason})") from error
 
 
 def as_tensor(image: Image.Image) -> Tensor:
@@ -98,17 +113,19 @@ def as_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def _open(path: str | os.PathLike[str]) -> Image.Image:
-    if os.path.getsize(path) == 0:
+def _open(file: BinaryIO) -> Image.Image:
+    head = file.read(2)
+    file.seek(0)
+    if not head:
         raise UnreadableImage("the file is empty")
     try:
-        return Image.open(path)
+        return Image.open(file)
     except Image.DecompressionBombError:
         # Pillow refuses by the pixel count alone; a JPEG can be decoded at an eighth of its size all the same.
-        with open(path, "rb") as file:
-            if file.read(2) != b"\xff\xd8":
-                raise
-        return JpegImagePlugin.JpegImageFile(os.fspath(path))
+        if head != b"\xff\xd8":
+            raise
+        file.seek(0)
+        return JpegImagePlugin.JpegImageFile(file)
 
 
 def _load(image: Image.Image, max_side: int) -> tuple[Image.Image, tuple[int, int]]:
@@ -163,7 +180,13 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _why_unknown(path: str | os.PathLike[str]) -> str:
-    if Path(path).suffix.lower() in (".heic", ".heif"):
+def _why_unknown(photo: str | os.PathLike[str] | BinaryIO) -> str:
+    if isinstance(photo, str | os.PathLike):
+        with open(photo, "rb") as file:
+            head = file.read(12)
+    else:
+        photo.seek(0)
+        head = photo.read(12)
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
         return "HEIC needs the Python package pillow-heif, which is not installed; or save it as JPEG"
     return "not a picture that Pillow knows, or its beginning is damaged"

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ..illumination import similarity
-from .catalogue import Catalogue, ImageRow, RegionRow
+from .catalogue import Catalogue
 from .lookalike import SAME, resemblance
 from .query import Query
+from .rows import ImageRow, RegionRow
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,12 @@ class Ranked:
 
 
 def rank(query: Query, regions: Iterable[RegionRow], catalogue: Catalogue, wishes: Wishes) -> list[Ranked]:
-    """Score photos by their best region and sort them, best first; pinned ones are left to `choose`."""
+    """Score photos by their best region and sort them, best first; pinned ones are left to `choose`.
+
+    Photos that are not in the index any more, whose vectors are kept, do not count.
+    """
     best = _best_regions(query, regions)
-    images = catalogue.images(best)
+    images = catalogue.images(catalogue.files_of(best))
     rows = [row for row in best if row in images]
     if not rows:
         return []

@@ -10,9 +10,9 @@ import pytest
 
 from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex
-from raiha_core.references.catalogue import Entry
 from raiha_core.references.cluster import _entry, _row
 from raiha_core.references.embed import Task, decode, embed
+from raiha_core.references.rows import Entry
 
 
 def test_entries_survive_the_journey(gallery, encoder):

@@ -255,7 +255,7 @@ def test_unknown_exclusions_are_said(index, query):
 
 
 def test_thumbnails_only_of_catalogued_photos(index, gallery):
-    best = index.path_of(next(r for r in index._catalogue.images([1]).values()).hash[:16])
+    best = index.path_of(next(r for r in index._snapshot.catalogue.images([1]).values()).hash[:16])
     assert best.is_relative_to(gallery)
     for name in ("../../etc/passwd", "0" * 16, "", "'; DROP TABLE images; --"):
         with pytest.raises(RaihaError, match="no photo"):
@@ -336,10 +336,10 @@ def test_a_failed_write_changes_nothing(tmp_path, gallery, encoder, draw_picture
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
         save_picture(gallery / "new.png", draw_picture("cross", 1235))
         limit = "CREATE TRIGGER full BEFORE INSERT ON images BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
-        index._catalogue._db.execute(limit)
+        index._snapshot.catalogue._db.execute(limit)
         with pytest.raises(RaihaError):
             index.update()
-        index._catalogue._db.execute("DROP TRIGGER full")
+        index._snapshot.catalogue._db.execute("DROP TRIGGER full")
         assert len(index) == 24
         index.update()
         assert len(index) == 25
