@@ -2,5 +2,10 @@
 
 from __future__ import annotations
 
-READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif")
+READABLE = (
+    ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif", ".jpe", ".jfif", ".apng", ".dib", ".jp2", ".j2k",
+    ".ppm", ".pgm", ".pnm", ".tga",
+)  # fmt: skip
+PHOTOS = (*READABLE, ".heic", ".heif")
+"""What a gallery's photos may be called: also what cannot be read without a further package, so that it is listed."""
 WRITABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")

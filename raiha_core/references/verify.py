@@ -101,6 +101,9 @@ def _manifest(folder: Path, report: Report) -> tuple[Manifest | None, list[str]]
     except RaihaError as error:
         if not catalogues and not manifests.exists(folder):
             raise
+        with contextlib.suppress(RaihaError):  # What is only being made anew is restored last.
+            begun = folder / manifests.load(folder, manifests.REBUILD).catalogue
+            catalogues.sort(key=lambda path: path == begun)
         lost = f"{manifests.NAME} is missing or damaged"
         for path in catalogues:
             with contextlib.suppress(RaihaError, KeyError, TypeError, ValueError, sqlite3.Error):
