@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import deque
@@ -21,6 +22,8 @@ from .stores import VectorStore
 Progress = Callable[[int, int], None]
 Embedder = Callable[[list[Task]], Iterable[Entry]]
 
+BATCH = 8
+"""Photos embedded together: what each call costs besides is shared, and little is lost when a build is interrupted."""
 COMMIT_SECONDS = 2.0
 COMMIT_IMAGES = 256
 
@@ -94,11 +97,11 @@ class Writer:
 
 
 class LocalEmbedder:
-    """Reads files in threads and embeds them here, in order, holding only a few pictures at a time.
+    """Reads files in threads and embeds them here, in order, a few at a time.
 
     Args:
         encoder: the content encoder.
-        known: whether a photo with this content hash is in the index already.
+        known: content hashes of photos in the index.
         workers: reading threads; default: one per core, at most four.
     """
 
@@ -108,23 +111,22 @@ class LocalEmbedder:
         self.workers = workers or max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
     def __call__(self, tasks: list[Task]) -> Iterator[Entry]:
-        """Embed files one after the other."""
+        """Embed files in their order."""
         waiting: deque[Future[Decoded]] = deque()
         todo = iter(tasks)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="raiha-read") as pool:
             try:
-                for task in todo:
-                    waiting.append(pool.submit(decode, task, self.known.__contains__))
-                    if len(waiting) >= 2 * self.workers:
-                        yield self._embed(waiting.popleft().result())
-                while waiting:
-                    yield self._embed(waiting.popleft().result())
+                while True:
+                    for task in itertools.islice(todo, BATCH + 2 * self.workers - len(waiting)):
+                        waiting.append(pool.submit(decode, task, self.known.__contains__, self.encoder.region_side))
+                    if not waiting:
+                        return
+                    yield from self._embed([waiting.popleft().result() for _ in range(min(BATCH, len(waiting)))])
             finally:
                 for future in waiting:
                     future.cancel()
 
-    def _embed(self, decoded: Decoded) -> Entry:
-        entry = embed(decoded, self.encoder)
-        if entry.hash is not None:
-            self.known.add(entry.hash)
-        return entry
+    def _embed(self, batch: list[Decoded]) -> list[Entry]:
+        entries = embed(batch, self.encoder)
+        self.known.update(entry.hash for entry in entries if entry.hash is not None)
+        return entries

@@ -349,7 +349,7 @@ def test_damage_is_noticed_and_mended(tmp_path, gallery, encoder, query):
         with ReferenceIndex.open(folder, encoder) as index:
             assert [r.id for r in index.retrieve(*query)] == expected
 
-    (folder / "manifest.json").write_text('{"format": "raiha-index", "version": 1}')
+    (folder / "manifest.json").write_text('{"format": "raiha-index", "version": 2}')
     check_mended()
     vectors = next(folder.glob("vectors-*")) / "content.faiss"
     vectors.write_bytes(vectors.read_bytes()[:100])

@@ -194,8 +194,9 @@ def test_the_last_reader_closes(tmp_path, gallery, encoder, query):
     assert not snapshot.hold()
 
 
-def test_an_index_made_anew_in_the_same_folder_is_another(tmp_path, gallery, encoder, fill_gallery, query):
+def test_an_index_made_anew_in_the_same_folder_is_another(tmp_path, gallery, encoder, fill_gallery, query, monkeypatch):
     """Both have the same revision, the same encoder and the same folder."""
+    monkeypatch.setattr("raiha_core.references.builder.COMMIT_SECONDS", 1e9)
     folder = tmp_path / "i"
     reader = ReferenceIndex.build(gallery, folder, encoder)
     revision, identity = reader.info()["revision"], reader.identity

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
+import signal
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex
 from raiha_core.references.photos import UnreadableImage, read_photo
 
+resource = importlib.import_module("resource") if os.name == "posix" else None
 posix = pytest.mark.skipif(os.name != "posix", reason="needs pipes, links and other users")
 
 
@@ -64,7 +67,7 @@ def test_a_folder_that_may_not_be_listed_stops_nothing(encoder, fill_gallery):
         with ReferenceIndex.build(gallery, folder / "i", encoder) as index:
             assert len(index) == 3
             reasons = {path.name: why for path, why in index.failures()}
-            assert "cannot be listed" in reasons["private"] and "permission" in " ".join(reasons.values())
+            assert "cannot be listed" in reasons["private"] and "cannot be read" in " ".join(reasons.values())
             assert len(reasons) == 2 and "lost+found" in left_out(index)
             index.update()
             assert len(index) == 3
@@ -174,7 +177,7 @@ def test_folders_of_tools_and_ignored_ones_are_left_out(tmp_path, gallery, encod
     (gallery / ".raihaignore").write_text("# mine\ndrafts/\n*0001.png\n!sub/\n")
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
         assert len(index) == 23
-        for name in ("@eaDir/", "#recycle/", "__MACOSX/", "deep/@eaDir/", "drafts/", "ignored"):
+        for name in ("@eaDir/", "#recycle/", "__MACOSX/", "drafts/", "8 ignored", "3 more"):
             assert name in left_out(index)
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder, ignore=["sub/", "disc*"]) as index:
         few = len(index)
@@ -245,9 +248,6 @@ def test_a_full_disk_is_said_in_a_sentence(encoder, fill_gallery):
     """A limit of zero bytes for what a process may write stands for a disk without room."""
 
     def build(folder: Path) -> None:
-        import resource
-        import signal
-
         fill_gallery(folder / "photos", 2)
         ReferenceIndex.build(folder / "photos", folder / "i", encoder).close()
         fill_gallery(folder / "photos", 4)
