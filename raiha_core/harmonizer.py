@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .errors import RaihaError
 from .image import Box, Mask, Picture, alpha_mask, crop_box, fit_mask, full_scale, shrink
+from .image.reduced import flattened
 from .inputs import ImageLike, ReferenceLike, as_mask, as_picture, like, reference_picture
 from .models import Attention, ColorTransform, HarmonizationModel, load_model
 
@@ -72,14 +73,14 @@ class Harmonizer:
         return next(iter(self.model.parameters()), torch.empty(0)).device
 
     def prepare_references(self, references: Sequence[ReferenceLike] | None) -> list[Tensor]:
-        """References as the model wants them, `(1, 3, S, S)` each.
+        """References as the model wants them, `(1, 3, S, S)` each; what is transparent in one shows mid grey, as in the index.
 
         Raises:
             RaihaError: one cannot be read.
         """
         prepared = []
         for reference in references or ():
-            picture = reference_picture(reference)
+            picture = flattened(reference_picture(reference))
             box = Box(0, 0, *picture.size)
             prepared.append(shrink(picture.rgb, box, self.model.input_size).clamp(0, 1).to(self.device))
         return prepared
