@@ -13,13 +13,13 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     Raises:
         OSError: it is not there, may not be read, or is a pipe, a socket, a device or a folder.
     """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(None, "it is no file but a pipe, a device or a folder")
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
     # Without O_NONBLOCK the opening of a pipe waits for somebody to write into it.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(None, "it is no file but a pipe, a device or a folder")
-        return os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

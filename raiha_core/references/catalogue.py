@@ -33,6 +33,7 @@ from .rows import ALIVE, ID_LENGTH, Distorted, Entry, FileRow, ImageRow, RegionR
 from .stores.base import VectorRows
 
 _T = TypeVar("_T")
+_CHECK = "check free space and permissions"
 COUNTS = ("images", "regions", "files", "unreadable", "kept")
 
 
@@ -73,8 +74,11 @@ class Catalogue:
             self._db.close()
 
     def _failed(self, error: Exception) -> RaihaError:
-        if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-            return RaihaError(f"the index at {self.directory} is busy: another program holds its catalogue; try again")
+        if isinstance(error, sqlite3.OperationalError):
+            if "locked" in str(error):
+                return RaihaError(f"the index at {self.directory} is busy: another program holds its catalogue; try again")
+            if any(word in str(error) for word in ("disk I/O", "full", "unable to open", "readonly")):
+                return RaihaError(f"the index at {self.directory} cannot be opened or written ({error}): {_CHECK}")
         return damaged(self.directory, f"{self.name}: {error}")
 
     def _all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -338,7 +342,7 @@ class Catalogue:
                         self._db.execute("ROLLBACK")
                     raise
             except sqlite3.OperationalError as error:
-                raise RaihaError(f"cannot write the index at {self.directory} ({error}): check free space and permissions") from error
+                raise RaihaError(f"cannot write the index at {self.directory} ({error}): {_CHECK}") from error
             except sqlite3.DatabaseError as error:
                 raise damaged(self.directory, f"{self.name}: {error}") from error
 

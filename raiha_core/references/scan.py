@@ -261,9 +261,10 @@ def _patterns(folder: Path, ignore: Sequence[str]) -> Any:
     """
     import pathspec
 
-    lines = [*TOOLS, *ignore]
+    lines = list(TOOLS)
     with contextlib.suppress(OSError):
         lines += (folder / IGNORE_FILE).read_text("utf-8", "replace").splitlines()
+    lines += ignore  # What the user says now goes before what lies in the gallery.
     try:
         return pathspec.GitIgnoreSpec.from_lines(lines).match_file
     except (ValueError, TypeError) as error:
