@@ -26,7 +26,6 @@ from raiha_core.content import ContentEncoder, embedded, load_encoder
 from raiha_core.references.query import make_query
 from raiha_core.references.regions import REGIONS
 
-SIZES = (192, 256, 320, 352)
 BATCH = 8
 
 
@@ -47,6 +46,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--photos", type=int, default=800)
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[192, 256, 320, 352], help="of the one look, in pixels")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng(5)
@@ -56,7 +56,7 @@ def main() -> None:
     by_photo = {m["photo"]: m for m in masks}
     names = [sorted(by_photo)[i] for i in rng.permutation(len(by_photo))[: options.photos]]
     encoder = load_encoder("embedded")
-    ways = ("passes", *map(str, SIZES))
+    ways = ("passes", *map(str, options.sizes))
     tables: dict[str, list[np.ndarray]] = {way: [] for way in ways}
     cost: dict[str, list[float]] = {way: [] for way in ways}
     with torch.inference_mode():
