@@ -23,8 +23,8 @@ import raiha_core as raiha
 from raiha_core.evaluation import TripletFolder
 from raiha_core.image import read_image, read_mask
 from raiha_core.training.augment import Looks, Recipe, compose
+from raiha_core.training.layout import move
 from raiha_core.training.losses import foreground_mse
-from raiha_core.training.sources import move
 
 SIDE = 256
 

@@ -39,7 +39,12 @@ class HarmonizeComposite(io.ComfyNode):
                     tooltip="raiha-s ships with the pack. Other checkpoints go into models/raiha.",
                 ),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="0 leaves the image as it is, 1 is the full effect."
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="0 leaves the image as it is, 1 is the full effect, above 1 goes on in the same direction.",
                 ),
                 io.Combo.Input(
                     "video_mode",
@@ -59,6 +64,15 @@ class HarmonizeComposite(io.ComfyNode):
                     "references", optional=True, tooltip="Photos from Retrieve References that show such things in such light."
                 ),
                 io.Image.Input("reference_images", optional=True, tooltip="Or any photos of your own that the object may borrow from."),
+                io.Float.Input(
+                    "caution",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="0 makes everything that the model proposes; up to 1 it makes less and less of what it doubts.",
+                ),
             ],
             outputs=[
                 io.Image.Output("harmonized", display_name="image", tooltip="The composite, its object harmonised."),
@@ -77,6 +91,7 @@ class HarmonizeComposite(io.ComfyNode):
         smoothing: float = 4.0,
         references: ReferenceSet | None = None,
         reference_images: Tensor | None = None,
+        caution: float = 0.0,
     ) -> io.NodeOutput:
         """Harmonise frame by frame into one output; see the help page."""
         batch = frames(image, mask)
@@ -89,7 +104,7 @@ class HarmonizeComposite(io.ComfyNode):
         box = None
         if video_mode != EACH:
             box = video.common_box([batch.mask(i) for i in seen], (image.shape[1], image.shape[2]), harmonizer.model.crops)
-        placed = predict(harmonizer, batch, seen, prepared, box, steps)
+        placed = predict(harmonizer, batch, seen, prepared, box, steps, caution)
         if video_mode == ONE:
             placed = dict(zip(seen, video.average(list(placed.values())), strict=True))
         elif video_mode == SMOOTH:
@@ -100,12 +115,18 @@ class HarmonizeComposite(io.ComfyNode):
 
 
 def predict(
-    harmonizer: Harmonizer, batch: Frames, seen: Sequence[int], references: list[Tensor], box: Box | None, steps: Steps
+    harmonizer: Harmonizer,
+    batch: Frames,
+    seen: Sequence[int],
+    references: list[Tensor],
+    box: Box | None,
+    steps: Steps,
+    caution: float | None = None,
 ) -> dict[int, PlacedTransform]:
     """A transform for every frame that shows some foreground."""
     placed = {}
     for i in seen:
-        placed[i], _ = harmonizer.predict(batch.picture(i), batch.mask(i), references, box=box)
+        placed[i], _ = harmonizer.predict(batch.picture(i), batch.mask(i), references, box=box, caution=caution)
         steps.step()
     return placed
 

@@ -93,6 +93,7 @@ class Harmonizer:
         *,
         box: Box | None = None,
         attention: bool = False,
+        caution: float | None = None,
     ) -> tuple[PlacedTransform, Attention | None]:
         """Predict the colour transform of a composite's foreground without applying it.
 
@@ -102,7 +103,13 @@ class Harmonizer:
             references: as `prepare_references` gives them.
             box: where to look; None chooses. Give all frames of a clip the same box, so that transforms can be averaged.
             attention: also say where the foreground looked.
+            caution: see `harmonize`.
+
+        Raises:
+            RaihaError: the caution is no number from 0 to 1.
         """
+        # Handed on only where it is given, so that models which know of no caution need not take it.
+        more = {} if caution is None else {"caution": _within(caution, 1, "caution")}
         if box is None:
             box = crop_box(mask) if self.model.crops else Box(0, 0, *composite.size)
         size = self.model.input_size
@@ -112,14 +119,14 @@ class Harmonizer:
             # A foreground thinner than a pixel of the small picture: make it as strong as it can be seen.
             small_mask = small_mask / small_mask.max()
         with torch.inference_mode():
-            prediction = self.model.predict(small, small_mask, list(references) or None, attention=attention)
+            prediction = self.model.predict(small, small_mask, list(references) or None, attention=attention, **more)
         return PlacedTransform(prediction.transform, box), prediction.attention
 
     def apply(self, composite: Picture, mask: Mask, placed: PlacedTransform, strength: float = 1.0) -> Picture:
         """Apply a transform to the foreground; everything outside the mask is copied bit for bit.
 
         Args:
-            strength: 0 gives the input back, 1 the full effect; in between in proportion.
+            strength: 0 gives the input back, 1 the full effect, up to 2 more of the same; in proportion, within what can be shown.
 
         Returns:
             a new picture of the same depth; float pictures keep values above 1.
@@ -156,6 +163,8 @@ class Harmonizer:
         moved = placed.transform(straight, x, y)
         if composite.grey:
             moved = torch.einsum("c,bchw->bhw", moved.new_tensor(_LUMA), moved)[:, None].expand_as(moved)
+        if strength > 1:
+            moved, strength = straight + strength * (moved - straight), 1.0
         # Within what can be shown, unless the picture itself goes beyond.
         moved = torch.maximum(torch.minimum(moved, straight.clamp_min(1)), straight.clamp_max(0))
         moved = moved if cover is None else moved * cover
@@ -174,23 +183,30 @@ class Harmonizer:
         references: Sequence[ReferenceLike] | None = None,
         *,
         strength: float = 1.0,
+        caution: float | None = None,
         attention: bool = False,
         resize_mask: bool = False,
     ) -> Result:
         """Harmonise one composite, or a batch given as a tensor. See `harmonize` for arguments and errors."""
-        if not 0 <= strength <= 1:
-            raise RaihaError(f"The strength is {strength}; give a number from 0 to 1.")
+        strength = _within(strength, 2, "strength")
         prepared = self.prepare_references(references)
         if isinstance(composite, Tensor) and composite.ndim == 4:
-            return self._harmonize_batch(composite, mask, prepared, strength, attention, resize_mask)
+            return self._harmonize_batch(composite, mask, prepared, strength, caution, attention, resize_mask)
         picture = as_picture(composite, "The composite")
         fitted = fit_mask(alpha_mask(picture) if mask is None else as_mask(mask), picture.size, resize_mask)
-        placed, look = self.predict(picture, fitted, prepared, attention=attention)
+        placed, look = self.predict(picture, fitted, prepared, attention=attention, caution=caution)
         result = self.apply(picture, fitted, placed, strength)
         return Result(like(result, composite), (look,) if look is not None else (), (placed,), tuple(prepared))
 
     def _harmonize_batch(
-        self, composite: Tensor, mask: ImageLike | None, references: list[Tensor], strength: float, attention: bool, resize_mask: bool
+        self,
+        composite: Tensor,
+        mask: ImageLike | None,
+        references: list[Tensor],
+        strength: float,
+        caution: float | None,
+        attention: bool,
+        resize_mask: bool,
     ) -> Result:
         if not len(composite):
             raise RaihaError("The batch of composites is empty; give at least one.")
@@ -200,13 +216,28 @@ class Harmonizer:
         for i, frame in enumerate(composite):
             picture = as_picture(frame, "The composite")
             fitted = fit_mask(alpha_mask(picture) if masks is None else masks[min(i, len(masks) - 1)], picture.size, resize_mask)
-            placed, look = self.predict(picture, fitted, references, attention=attention)
+            placed, look = self.predict(picture, fitted, references, attention=attention, caution=caution)
             result = self.apply(picture, fitted, placed, strength)
             out[i] = like(result, frame)
             transforms.append(placed)
             if look is not None:
                 looks.append(look)
         return Result(out, tuple(looks), tuple(transforms), tuple(references))
+
+
+def _within(value: float, most: float, name: str) -> float:
+    """A setting, checked.
+
+    Raises:
+        RaihaError: it is no number from 0 to `most`.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, str) or not 0 <= number <= most:
+        raise RaihaError(f"The {name} is {value!r}; give a number from 0 to {most:g}.")
+    return number
 
 
 def _checked_device(device: torch.device | str) -> torch.device:
@@ -235,6 +266,7 @@ def harmonize(
     device: torch.device | str | None = None,
     attention: bool = False,
     resize_mask: bool = False,
+    caution: float | None = None,
 ) -> Result:
     """Make a composite's foreground look as if it had been photographed in its scene.
 
@@ -246,10 +278,12 @@ def harmonize(
         references: photos that show how such things look in such light, any number: as `composite`, or results of
             `ReferenceIndex.retrieve`.
         model: name of a shipped model, path of a checkpoint, or a loaded model.
-        strength: 0 (input) to 1 (full effect).
+        strength: 0 (input) over 1 (full effect) to 2 (twice as far in the same direction, within what can be shown).
         device: where to compute.
         attention: also return where the foreground looked.
         resize_mask: scale a mask of another size instead of refusing it.
+        caution: 0 makes everything that the model proposes, up to 1 less and less of what it doubts; None is what measured best
+            for the model.
 
     Raises:
         RaihaError: with one sentence for every mistake named in the modules `image` and `models`.
@@ -257,4 +291,6 @@ def harmonize(
     Source: Raiha (arXiv 2412.13916) for the task and the attention; transforms applied at full resolution as in
     DCCF and PCT-Net.
     """
-    return Harmonizer(model, device).harmonize(composite, mask, references, strength=strength, attention=attention, resize_mask=resize_mask)
+    return Harmonizer(model, device).harmonize(
+        composite, mask, references, strength=strength, caution=caution, attention=attention, resize_mask=resize_mask
+    )

@@ -85,8 +85,8 @@ def test_the_formula_in_every_depth(darker, photo, mask, dtype):
 
 def test_strength_scales_and_is_checked(darker, photo, mask):
     assert np.array_equal(darker.harmonize(photo, mask, strength=0).image, photo)
-    for bad in (-0.1, 1.1, float("nan")):
-        with pytest.raises(RaihaError, match="from 0 to 1"):
+    for bad in (-0.1, 2.1, float("nan"), "1", None):
+        with pytest.raises(RaihaError, match="from 0 to 2"):
             darker.harmonize(photo, mask, strength=bad)
 
 

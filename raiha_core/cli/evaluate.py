@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,9 @@ class Options:
     baselines: bool
     untouched: bool
     seed: int
+    masks: bool = False
+    index: Path | None = None
+    top_k: tuple[int, ...] = ()
 
 
 def _resolution(context: click.Context, parameter: click.Parameter, value: str) -> Resolution:
@@ -55,6 +60,13 @@ def _resolution(context: click.Context, parameter: click.Parameter, value: str) 
 @click.option("--max-references", type=click.IntRange(1), default=None, help="At most so many per picture (the paper's evaluation: 1).")
 @click.option("--baselines", is_flag=True, help="Also Reinhard, color-matcher's methods, histogram matching, Poisson blending.")
 @click.option("--untouched", is_flag=True, help="Also harmonise the real photos: how far a method moves what is right already.")
+@click.option("--masks", is_flag=True, help="Also run the models with masks as people make them: feathered, grown, shrunk.")
+@click.option("--pasted", is_flag=True, help="Instead of DATASET's composites, objects pasted elsewhere, made from its photos and masks.")
+@click.option("--keep", type=FILE, default=None, help="With --pasted: write the pictures to this folder, a triplet folder.")
+@click.option("--index", type=FILE, default=None, help="Also run the models with references retrieved from this index.")
+@click.option(
+    "--top-k", type=click.IntRange(1), multiple=True, default=(1, 4), show_default=True, help="With --index: how many; may be repeated."
+)
 @click.option("--resolution", default="256", show_default=True, callback=_resolution, help="Side to resize to, or 'full'.")
 @click.option("--model", multiple=True, default=("raiha-s",), show_default=True, help="Name or file; may be repeated; 'none' for no model.")
 @click.option("--device", default=None, help="For example cpu or cuda; default cpu.")
@@ -71,6 +83,11 @@ def command(
     max_references: int | None,
     baselines: bool,
     untouched: bool,
+    masks: bool,
+    pasted: bool,
+    keep: Path | None,
+    index: Path | None,
+    top_k: tuple[int, ...],
     resolution: Resolution,
     model: tuple[str, ...],
     device: str | None,
@@ -85,15 +102,38 @@ def command(
 
     MSE, PSNR, SSIM over the picture; fMSE, fPSNR, CIEDE2000 over the foreground; per kind or subset and by foreground area.
     """
-    from ..evaluation import evaluate, open_dataset
+    from ..evaluation import open_dataset
     from ..evaluation.metrics import require_skimage
 
     require_skimage()
     _check_outputs(pictures, per_image)
     models = () if model == ("none",) else model
-    options = Options(models, device, references, max_references, baselines, untouched, seed)
-    data = _with_listed_references(open_dataset(dataset, iharmony4 or None), options)
-    methods = build_methods(data, options)
+    options = Options(models, device, references, max_references, baselines, untouched, seed, masks, index, top_k)
+    data = open_dataset(dataset, iharmony4 or None)
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as opened:
+        if pasted:
+            from ..training.pasted import write_pasted
+
+            side = 256 if resolution == "full" else -(-resolution // 32) * 32
+            data, limit = write_pasted(data, keep or Path(temporary), side, limit=limit), None
+        data = _with_listed_references(data, options)
+        methods = [*build_methods(data, options), *_retrieving(options, opened)]
+        return _run(data, methods, resolution, limit, pictures, random_pictures, per_image, seed, as_json)
+
+
+def _run(
+    data: Dataset,
+    methods: list[Method],
+    resolution: Resolution,
+    limit: int | None,
+    pictures: Path | None,
+    random_pictures: int,
+    per_image: Path | None,
+    seed: int,
+    as_json: bool,
+) -> int:
+    from ..evaluation import evaluate
+
     if pictures is not None and len(methods) < 2:
         raise RaihaError("There is nothing to draw; name a model or --baselines with --pictures.")
     reports = evaluate(methods, data, resolution, limit=limit, progress=_progress)
@@ -144,6 +184,7 @@ def build_methods(data: Dataset, options: Options) -> list[Method]:
     """
     from ..evaluation import Method, model_method, own_references, synthetic_references
     from ..evaluation.baselines import baselines, unchanged
+    from ..evaluation.loose import LOOSE, with_loose_mask
     from ..evaluation.methods import SYNTHETIC
 
     plain = baselines() if options.baselines else []
@@ -153,6 +194,8 @@ def build_methods(data: Dataset, options: Options) -> list[Method]:
     for name, short in _short_names(options.models).items():
         run = model_method(name, options.device)
         plain.append(Method(short, run, model=True))
+        if options.masks:
+            guided += [Method(f"{short}, mask {what}", with_loose_mask(run, change), model=True) for what, change in LOOSE.items()]
         for mode in dict.fromkeys(options.references):
             if mode in SYNTHETIC:
                 guided.append(Method(f"{short} + {mode}", run, synthetic_references(mode, data, options.seed), model=True))
@@ -166,6 +209,22 @@ def build_methods(data: Dataset, options: Options) -> list[Method]:
     if options.untouched and not again:
         raise RaihaError("With --untouched name a model or --baselines.")
     return [Method("composite", unchanged), *plain, *guided, *again]
+
+
+def _retrieving(options: Options, opened: contextlib.ExitStack) -> list[Method]:
+    """The models with references from an index, which stays open as long as `opened`."""
+    if options.index is None:
+        return []
+    from ..evaluation import Method, model_method
+    from ..evaluation.methods import retrieved_references
+    from ..references import ReferenceIndex
+
+    index = opened.enter_context(ReferenceIndex.open(options.index))
+    return [
+        Method(f"{short} + {k} retrieved", model_method(name, options.device), retrieved_references(index, k), model=True)
+        for name, short in _short_names(options.models).items()
+        for k in dict.fromkeys(options.top_k)
+    ]
 
 
 def _short_names(models: Sequence[str]) -> dict[str, str]:

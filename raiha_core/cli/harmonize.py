@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import RaihaError
-from .pairing import Job, find_jobs, is_done
+from .pairing import Job, find_jobs
+from .record import Records, digest, stamp
 
 if TYPE_CHECKING:
     from ..harmonizer import Harmonizer
@@ -27,11 +28,25 @@ FILE = click.Path(path_type=Path)
 class Options:
     """What is the same for every picture of a batch; `read` keeps the reference photos, which all of them share."""
 
+    model: str
     references: tuple[Path, ...]
     read: Callable[[Path], Picture]
+    index: Path | None
     top_k: int
     strength: float
+    caution: float | None
     resize_mask: bool
+
+    def made_of(self) -> list[Any]:
+        """What decides the results of a whole batch; the device does not, since it moves them by a rounding at most."""
+        from .. import __version__
+        from ..checkpoint import digest as file_digest
+        from ..models.registry import resolve
+        from ..references.manifest import fingerprint
+
+        found_in = [fingerprint(self.index), str(self.index.resolve()), self.top_k] if self.index else None
+        model = file_digest(resolve(self.model))
+        return [__version__, model, list(map(stamp, self.references)), found_in, self.strength, self.resize_mask]
 
 
 @click.command()
@@ -42,7 +57,13 @@ class Options:
 @click.option("--index", "directory", type=FILE, default=None, help="Retrieve references from this index.")
 @click.option("--top-k", default=4, show_default=True, type=click.IntRange(1, 64), help="How many to retrieve.")
 @click.option("--model", default="raiha-s", show_default=True, help="Name of a shipped model or a checkpoint file.")
-@click.option("--strength", default=1.0, show_default=True, help="0 gives the input back, 1 the full effect.")
+@click.option("--strength", default=1.0, show_default=True, help="0 gives the input back, 1 the full effect, up to 2 more of the same.")
+@click.option(
+    "--caution",
+    type=float,
+    default=None,
+    help="0 makes all that the model proposes, up to 1 less of what it doubts. [default: the model's]",
+)
 @click.option("--device", default=None, help="For example cpu or cuda; default cpu.")
 @click.option("--attention", type=FILE, default=None, help="Write a picture of where the foreground looked; a folder for a batch.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size.")
@@ -57,6 +78,7 @@ def command(
     top_k: int,
     model: str,
     strength: float,
+    caution: float | None,
     device: str | None,
     attention: Path | None,
     resize_mask: bool,
@@ -66,10 +88,12 @@ def command(
     """Harmonise COMPOSITE so that the foreground in MASK (white) fits its scene.
 
     Without MASK the composite's alpha channel is used. For a batch, COMPOSITE and MASK are folders or quoted globs, paired
-    by name (a mask may end in _mask), and the output is a folder; a batch started again skips what is done.
+    by name (a mask may end in _mask), and the output is a folder; a batch started again skips what is done, and makes anew
+    what other options, another model or changed files would make otherwise.
     """
-    if not 0 <= strength <= 1:
-        raise RaihaError(f"The strength is {strength:g}; give a number from 0 to 1.")
+    for name, value, most in (("strength", strength, 2), ("caution", caution, 1)):
+        if value is not None and not 0 <= value <= most:
+            raise RaihaError(f"The {name} is {value:g}; give a number from 0 to {most}.")
     jobs, batch = find_jobs(composite, mask, output, attention)
     if not batch:
         _check_single(jobs[0])
@@ -78,7 +102,7 @@ def command(
 
     harmonizer = Harmonizer(model, device)
     index = _open_index(directory, device)
-    options = Options(references, functools.cache(reference_picture), top_k, strength, resize_mask)
+    options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask)
     try:
         if batch:
             return run_batch(harmonizer, index, jobs, options, overwrite, as_json)
@@ -136,7 +160,9 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
         retrieved, notices = found, found.notices
     # Read here, since harmonising and drawing the attention both want them.
     references = [*map(options.read, options.references), *map(reference_picture, retrieved)]
-    result = harmonizer.harmonize(picture, mask, references, strength=options.strength, attention=job.attention is not None)
+    result = harmonizer.harmonize(
+        picture, mask, references, strength=options.strength, caution=options.caution, attention=job.attention is not None
+    )
     write_image(job.output, result.image)
     row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     if job.attention is not None:
@@ -162,8 +188,11 @@ def run_batch(
     from tqdm import tqdm
 
     rows, failures, skipped = [], [], 0
+    records, shared = Records(), options.made_of()
     for job in tqdm(jobs, desc="harmonise", unit="picture", disable=None):
-        if not overwrite and is_done(job):
+        # Taken before the files are read, so that one that changes meanwhile is read again next time.
+        made_of = digest([shared, stamp(job.composite), stamp(job.mask) if job.mask else None])
+        if not overwrite and records.have(job.written, made_of):
             skipped += 1
             continue
         try:
@@ -171,6 +200,7 @@ def run_batch(
             if job.attention is not None:
                 job.attention.parent.mkdir(parents=True, exist_ok=True)
             rows.append(run_job(harmonizer, index, job, options))
+            records.add(job.written, made_of)
         except RaihaError as error:
             failures.append({"composite": str(job.composite), "error": str(error)})
         except Exception as error:  # whatever one file does, the rest of the batch is not lost

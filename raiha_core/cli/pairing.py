@@ -22,6 +22,11 @@ class Job:
     output: Path
     attention: Path | None
 
+    @property
+    def written(self) -> list[Path]:
+        """What it writes."""
+        return [self.output] + ([self.attention] if self.attention else [])
+
 
 def is_batch(text: str) -> bool:
     """Whether this names many files: a folder or a glob (an existing file of that very name wins)."""
@@ -111,7 +116,7 @@ def _unharmful(jobs: list[Job]) -> list[Job]:
     Raises:
         RaihaError: one would.
     """
-    written = [p for j in jobs for p in (j.output, j.attention) if p is not None]
+    written = [p for j in jobs for p in j.written]
     places = [p.resolve() for p in written]
     inputs = {p.resolve() for j in jobs for p in (j.composite, j.mask) if p is not None}
     for file, place in zip(written, places, strict=True):
@@ -121,13 +126,3 @@ def _unharmful(jobs: list[Job]) -> list[Job]:
         twice = next(file for file, place in zip(written, places, strict=True) if places.count(place) > 1)
         raise RaihaError(f"Two pictures would be written to {twice}; rename one, or choose another output.")
     return jobs
-
-
-def is_done(job: Job) -> bool:
-    """Whether a batch has already written this result from these very files: it is there and not older than they are."""
-    wanted = [job.output] + ([job.attention] if job.attention else [])
-    sources = [job.composite] + ([job.mask] if job.mask else [])
-    try:
-        return min(p.stat().st_mtime for p in wanted) >= max(p.stat().st_mtime for p in sources)
-    except OSError:
-        return False

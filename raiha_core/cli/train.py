@@ -83,6 +83,7 @@ def _need_accelerate() -> None:
     try:
         import accelerate  # noqa: F401
         import matplotlib  # noqa: F401
+        import msgspec  # noqa: F401
         import yaml  # noqa: F401
     except ImportError as error:
         raise RaihaError(f"Training needs the package {error.name}; install it with: pip install 'raiha[train]'.") from None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoint import digest, read_state
 from ..errors import RaihaError
 from . import hub
 from .base import ContentEncoder, ContentFeatures
@@ -48,8 +49,6 @@ def read_vit(model: str, path: Path) -> nn.Module:
     Raises:
         RaihaError: the file is missing, broken, hostile or of another model.
     """
-    from ..models.registry import read_state
-
     state, _ = read_state(path)
     net: Any = create_vit(model)
     from timm.models.vision_transformer import checkpoint_filter_fn
@@ -107,7 +106,7 @@ class Dinov2Encoder(ContentEncoder):
         """
         name = f"dinov2:{model}" if path is None else f"dinov2:{model}@{path.resolve()}"
         file = path or locate(model, download)
-        return cls(read_vit(model, file), name, hub.digest(file), device)
+        return cls(read_vit(model, file), name, digest(file), device)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> ContentFeatures:

@@ -6,7 +6,6 @@ of an object under any light and before any background.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..checkpoint import digest
 from ..errors import RaihaError
 from .base import Box, ContentEncoder, ContentFeatures
 from .mobilenet import LAST, MobileNetV2
@@ -67,13 +67,13 @@ class EmbeddedEncoder(ContentEncoder):
         net = EmbeddedNet()
         try:
             net.load_state_dict(load_file(file))
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+            weights_hash = digest(file)
         except (OSError, SafetensorError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise RaihaError(
                 f"The content encoder's weights {file} cannot be loaded ({reason}); reinstall the package or give another file."
             ) from None
-        return cls(net, digest, device)
+        return cls(net, weights_hash, device)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> ContentFeatures:

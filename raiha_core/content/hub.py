@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -53,12 +52,3 @@ def fetch(encoder: str, source: str, download: bool, get: Callable[[], str]) -> 
         raise RaihaError(
             f"The weights of {encoder} could not be downloaded from {source} ({reason}); check the connection or name a local file."
         ) from None
-
-
-def digest(path: Path) -> str:
-    """Short hash of a weights file, 16 hex digits of SHA-256."""
-    with path.open("rb") as file:
-        sha = hashlib.sha256()
-        while block := file.read(1 << 22):
-            sha.update(block)
-    return sha.hexdigest()[:16]

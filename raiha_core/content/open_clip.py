@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checkpoint import digest
 from ..errors import RaihaError
 from . import hub
 from .base import ContentEncoder, ContentFeatures
@@ -87,7 +88,7 @@ class OpenClipEncoder(ContentEncoder):
             raise RaihaError(
                 f"{file} does not hold plain weights of {model or 'its own configuration'} ({reason}); give another file."
             ) from None
-        return cls(clip, name, hub.digest(file), device)
+        return cls(clip, name, digest(file), device)
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> ContentFeatures:

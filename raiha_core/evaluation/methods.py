@@ -18,6 +18,7 @@ from .metrics import Image8
 if TYPE_CHECKING:
     from ..harmonizer import Harmonizer
     from ..models import HarmonizationModel
+    from ..references import ReferenceIndex
 
 MaskArray = NDArray[np.float32]
 Harmonise = Callable[[Image8, MaskArray, Sequence[Any]], NDArray[Any]]
@@ -103,6 +104,19 @@ def positive_crop(real: Image8, inside: NDArray[np.bool_], rng: np.random.Genera
             crop = real[part]
             break
     return np.ascontiguousarray(crop[:, ::-1] if rng.random() < 0.5 else crop)
+
+
+def retrieved_references(index: ReferenceIndex, k: int) -> ReferenceSource:
+    """The `k` references that the product finds for an item's composite in an index; never the composite's own photo."""
+    import torch
+
+    from ..image import read_image, read_mask
+
+    def source(item: Item, real: Image8, inside: NDArray[np.bool_]) -> Sequence[Any]:
+        mask = torch.from_numpy(read_mask(item.mask))[None, None]
+        return [found.path for found in index.retrieve(read_image(item.composite).rgb_tensor(), mask, k=k)]
+
+    return source
 
 
 def synthetic_references(kind: str, dataset: Dataset, seed: int = 0) -> ReferenceSource:

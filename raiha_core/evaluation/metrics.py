@@ -46,6 +46,23 @@ def foreground_mse(result: NDArray[Any], real: NDArray[Any], inside: NDArray[np.
     return float(((result[inside].astype(np.float64) - real[inside]) ** 2).mean())
 
 
+LEAST_NEEDED = 50.0
+"""fMSE of a composite below which the share of its change that was made says nothing."""
+
+
+def share_made(result: NDArray[Any], given: Image8, real: Image8, inside: NDArray[np.bool_]) -> float | None:
+    """Which share of the needed change was made: 0 is nothing, 1 all of it; None where hardly any was needed.
+
+    The projection of what was changed on what had to be: `sum (I - C)(T - C) / sum (T - C)^2` over the foreground, with the result I,
+    the composite C and the truth T. Doing too little shows here even where the error says little.
+    """
+    needed = real[inside].astype(np.float64) - given[inside]
+    square = float((needed**2).sum())
+    if square < LEAST_NEEDED * needed.size:
+        return None
+    return float(((result[inside].astype(np.float64) - given[inside]) * needed).sum()) / square
+
+
 def measure(result: Image8, real: Image8, inside: NDArray[np.bool_], names: tuple[str, ...] = ALL) -> dict[str, float]:
     """Measure a result against the truth.
 

@@ -30,6 +30,7 @@ class Row:
         before: fMSE of what the method was given.
         seconds: the method's time for this picture.
         error: why the method failed, or None.
+        made: share of the needed change that was made (`share_made`), or None.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Row:
     before: float
     seconds: float
     error: str | None = None
+    made: float | None = None
 
     @property
     def worse(self) -> bool:
@@ -97,7 +99,7 @@ class Report:
         return list(dict.fromkeys(row.group for row in self.rows if row.group))
 
     def summary(self, group: str | None = None) -> dict[str, Any] | None:
-        """Counts, means, medians, the share made worse and the seconds per picture; None where the method worked on none."""
+        """Counts, means, medians, shares made worse and of the needed change, seconds per picture; None where the method worked on none."""
         return _summary([r for r in self.rows if group in (None, r.group)])
 
     def by_area(self) -> dict[str, dict[str, Any] | None]:
@@ -128,11 +130,13 @@ def _summary(rows: Sequence[Row]) -> dict[str, Any] | None:
     def each(take: Callable[[list[float]], float]) -> dict[str, float]:
         return {metric: take([r.metrics[metric] for r in good]) for metric in good[0].metrics}
 
+    made = [r.made for r in good if r.made is not None]
     return {
         "pictures": len(rows),
         "failed": len(rows) - len(good),
         "mean": each(fmean),
         "median": each(median),
         "worse": sum(r.worse for r in good) / len(good),
+        "made": fmean(made) if made else None,
         "seconds": fmean(r.seconds for r in good),
     }

@@ -16,7 +16,7 @@ from ..errors import RaihaError
 from ..image import read_image, read_mask, to_8_bit
 from .datasets import Dataset, Item
 from .methods import Harmonise, MaskArray, Method, ReferenceSource, model_method
-from .metrics import ALL, FAST, Image8, foreground_mse, foreground_of, measure
+from .metrics import ALL, FAST, Image8, foreground_mse, foreground_of, measure, share_made
 from .report import Report, Row
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def _row(method: Method, item: Item, loaded: Loaded, metrics: tuple[str, ...]) -
     before = 0.0 if method.untouched else foreground_mse(loaded.composite, loaded.real, loaded.inside)
     try:
         result, _, seconds = run_method(method, item, loaded)
-        return Row(item.name, item.group, area, measure(result, loaded.real, loaded.inside, metrics), before, seconds)
+        made = None if method.untouched else share_made(result, loaded.composite, loaded.real, loaded.inside)
+        return Row(item.name, item.group, area, measure(result, loaded.real, loaded.inside, metrics), before, seconds, made=made)
     except Exception as error:  # a baseline may raise anything on a degenerate picture; the report counts and names it
         reason = str(error).splitlines()[0] if str(error) else "no message"
         text = reason if isinstance(error, RaihaError) else f"{type(error).__name__}: {reason}"

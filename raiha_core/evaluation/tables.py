@@ -33,7 +33,7 @@ def group_table(reports: Sequence[Report], group: str | None = None) -> str:
     shown = [m for m in TITLES if any(m in r.metrics for report in reports for r in report.rows)]
     # On untouched photos whatever changes a pixel makes it worse.
     untouched = all(report.untouched for report in reports)
-    headers = ["method", *(TITLES[m] for m in shown), "median fMSE", *([] if untouched else ["made worse"]), "failed", "s"]
+    headers = ["method", *(TITLES[m] for m in shown), "median fMSE", *([] if untouched else ["made worse", "change made"]), "failed", "s"]
     rows = []
     for report in reports:
         s = report.summary(group)
@@ -42,7 +42,7 @@ def group_table(reports: Sequence[Report], group: str | None = None) -> str:
             rows.append([report.method, *[_FAILED] * (len(headers) - 3), str(count), _FAILED])
             continue
         means = [_number(s["mean"][m], m) for m in shown]
-        worse = [] if untouched else [f"{s['worse']:.0%}"]
+        worse = [] if untouched else [f"{s['worse']:.0%}", _FAILED if s["made"] is None else f"{s['made']:.2f}"]
         rows.append([report.method, *means, _number(s["median"]["fmse"], "fmse"), *worse, str(s["failed"]), f"{s['seconds']:.3f}"])
     return _grid(rows, headers)
 
@@ -143,11 +143,12 @@ def write_csv(file: Path, reports: Sequence[Report]) -> None:
     def write(part: Path) -> None:
         with part.open("w", newline="", encoding="utf-8") as out:
             writer = csv.writer(out)
-            writer.writerow(["method", "untouched", "name", "group", "area", "fmse_before", *metrics, "seconds", "error"])
+            writer.writerow(["method", "untouched", "name", "group", "area", "fmse_before", *metrics, "made", "seconds", "error"])
             for r in reports:
                 for row in r.rows:
                     values = [f"{row.metrics[m]:.6g}" if m in row.metrics else "" for m in metrics]
+                    made = "" if row.made is None else f"{row.made:.4f}"
                     head = [r.method, int(r.untouched), row.name, row.group, f"{row.area:.6f}", f"{row.before:.6g}"]
-                    writer.writerow([*head, *values, f"{row.seconds:.4f}", row.error or ""])
+                    writer.writerow([*head, *values, made, f"{row.seconds:.4f}", row.error or ""])
 
     atomically(file, write)

@@ -1,12 +1,12 @@
-"""Harmonisation models behind one protocol, and their loading."""
+"""Harmonisation models behind one protocol, and their loading. Each architecture is a folder of this room."""
 
-from . import raiha_s as _raiha_s  # registers itself
-from . import rhnet as _rhnet  # likewise
+from ..checkpoint import read_state
 from .base import AffineMap, Attention, ColorTransform, HarmonizationModel, Prediction, apply_affine
-from .registry import load_model, read_state, register, save_model
+from .raiha_s import RaihaS
+from .registry import discover, load_model, register, save_model
+from .rhnet import RHNet
 
-RaihaS = _raiha_s.RaihaS
-RHNet = _rhnet.RHNet
+discover()
 
 __all__ = [
     "AffineMap",

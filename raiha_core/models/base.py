@@ -66,7 +66,25 @@ class AffineMap(ColorTransform):
 def _weights(position: Tensor, cells: int) -> Tensor:
     """Linear interpolation as a matrix `(n, cells)`; cell centres lie at (i + 0.5) / cells, as pooled tokens do."""
     at = (position * cells - 0.5).clamp(0, cells - 1)
-    return (1 - (at[:, None] - torch.arange(cells).to(at)).abs()).clamp_min(0)
+    return (1 - (at[:, None] - torch.arange(cells, device=at.device, dtype=at.dtype)).abs()).clamp_min(0)
+
+
+def sample_map(matrix: Tensor, size: int, step: int = 1, top: int = 0, left: int = 0) -> Tensor:
+    """Maps of transforms at pixels on a grid, bilinear, by two small matrix products.
+
+    Args:
+        matrix: `(B, C, h, w)`.
+        size: side of the square picture in pixels.
+        step: pixels between those of the grid.
+        top, left: the grid's first row and column.
+
+    Returns:
+        `(B, C, n, m)`.
+    """
+    pixels = torch.arange(size, device=matrix.device, dtype=matrix.dtype)
+    rows = _weights((pixels[top::step] + 0.5) / size, matrix.shape[-2])
+    columns = _weights((pixels[left::step] + 0.5) / size, matrix.shape[-1])
+    return rows @ matrix @ columns.T
 
 
 def apply_affine(rgb: Tensor, matrix: Tensor) -> Tensor:
@@ -139,7 +157,15 @@ class HarmonizationModel(nn.Module, ABC):
     crops: bool
 
     @abstractmethod
-    def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
+    def predict(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        references: list[Tensor] | None = None,
+        *,
+        attention: bool = False,
+        caution: float | None = None,
+    ) -> Prediction:
         """Predict the colour transform of one composite's foreground.
 
         Args:
@@ -147,6 +173,8 @@ class HarmonizationModel(nn.Module, ABC):
             mask: `(1, 1, S, S)` in [0, 1], 1 = foreground.
             references: pictures `(1, 3, S, S)`, any number, or None.
             attention: also return where the foreground looked.
+            caution: 0 proposes everything, up to 1 less and less of what the model doubts; None takes the model's own. Models that
+                do not doubt take no notice.
         """
 
     def config(self) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoint import State, read_state
 from ..errors import RaihaError
 from .base import HarmonizationModel
-from .registry import State, build_model, detect, read_state, save_model
+from .registry import build_model, detect, save_model
 from .rhnet import RHNet, infer_config
-from .rhnet_prior import DINOV2
+from .rhnet.prior import DINOV2
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def convert(
     dinov2: Path | None = None,
     fetch: bool = False,
     prior: str | None = None,
+    half: bool = False,
 ) -> Converted:
     """Convert a checkpoint of any known architecture; parts of `rhnet` that lie in other files are put in.
 
@@ -50,6 +52,7 @@ def convert(
         dinov2: weights of the content prior, to be carried in the file.
         fetch: carry the prior's weights from the library's cache, downloading them if they are not there.
         prior: content encoder that the model was trained with; None: what the checkpoint says, or the paper's.
+        half: see `save_model`.
 
     Raises:
         RaihaError: a file is missing, broken, hostile or of another kind, parts do not fit each other, or `out` cannot be
@@ -68,7 +71,7 @@ def convert(
     else:
         model = build_model(architecture, state, metadata, source)
     extra = {k: v for k, v in metadata.items() if k not in ("architecture", "config", "format")}
-    save_model(model, out, **extra)
+    save_model(model, out, half=half, **extra)
     return Converted(out, architecture.name, sum(p.numel() for p in model.parameters()), model.config())
 
 

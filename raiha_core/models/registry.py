@@ -1,32 +1,30 @@
 """Which architectures there are, and how a checkpoint becomes a model.
 
 A checkpoint says which architecture it is by the keys of its state dict, so a name or a path is all that a caller knows.
+An architecture is a folder beside this file: `discover` imports it, and what it imports calls `register`.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import pickle
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors import SafetensorError
 
+from ..checkpoint import State, read_state
 from ..errors import RaihaError
 from .base import HarmonizationModel
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-SHIPPED = {"raiha-s": "raiha-s.safetensors"}
+SHIPPED: dict[str, str] = {}
+"""Models that come with the package: name -> file in `weights/`."""
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
-
-_WRAPPERS = ("state_dict", "params_ema", "params", "model", "netG", "denoiser")
-
-State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -52,40 +50,17 @@ def register(name: str, detect: Callable[[State], bool], build: Callable[[State,
     _registry[name] = Architecture(name, detect, build)
 
 
-def read_state(path: Path) -> tuple[State, dict[str, str]]:
-    """State dict and metadata of a `.safetensors` file, or of a `.pth` read with `weights_only=True`.
+def ship(name: str, file: str) -> None:
+    """Make weights that lie in `weights/` known to `load_model` by a name."""
+    SHIPPED[name] = file
 
-    A wrapping `state_dict`, `params_ema`, `params`, `model`, `netG` or `denoiser` is opened, the prefix `module.` of
-    distributed training removed.
 
-    Raises:
-        RaihaError: the file is missing, truncated, corrupt, of another kind, or wants to run code.
-    """
-    if not path.is_file():
-        raise RaihaError(f"The model file {path} does not exist or is no file; check the path.")
-    metadata: dict[str, str] = {}
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, "pt") as file:
-                loaded: Any = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-                metadata = dict(file.metadata() or {})
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "truncated" not in str(error):
-            raise RaihaError(
-                f"{path} is not a plain checkpoint: it holds objects other than tensors and was not loaded, since it could run code."
-            ) from None
-        raise RaihaError(f"{path} is truncated; fetch it again.") from None
-    except Exception as error:  # parsing a stranger's file: broken ones raise a dozen unrelated kinds
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise RaihaError(f"{path} cannot be read as a checkpoint ({reason}); it may be truncated, so fetch it again.") from None
-    for key in _WRAPPERS:
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise RaihaError(f"{path} holds no state dict; give a checkpoint of a harmonisation model.")
-    return {str(k).removeprefix("module."): v for k, v in loaded.items()}, metadata
+def discover() -> None:
+    """Import every folder of this room, so that the architecture in it registers itself."""
+    room = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(room.__path__, f"{__package__}."):
+        if module.ispkg:
+            importlib.import_module(module.name)
 
 
 def resolve(name_or_path: str | os.PathLike[str]) -> Path:
@@ -151,15 +126,25 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
         raise RaihaError(f"The model cannot be moved to the device {str(device)!r} ({reason}); use cpu.") from None
 
 
-def save_model(model: HarmonizationModel, path: Path, **metadata: str) -> None:
-    """Write a model as float32 safetensors with architecture and configuration in the metadata, atomically.
+def save_model(model: HarmonizationModel, path: Path, *, half: bool = False, **metadata: str) -> None:
+    """Write a model as safetensors with architecture and configuration in the metadata, atomically.
+
+    Args:
+        model: what to write.
+        path: where.
+        half: parameters in float16, half as large; they are float32 again when loaded. Buffers (statistics) stay float32.
+        metadata: further facts to keep in the file.
 
     Raises:
         RaihaError: the file cannot be written; nothing is left of it then.
     """
     from safetensors.torch import save_file
 
-    state = {k: (v.float() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    small = {name for name, _ in model.named_parameters()} if half else set()
+    state = {
+        k: (v.to(torch.float16 if k in small else torch.float32) if v.is_floating_point() else v).detach().cpu().contiguous()
+        for k, v in model.state_dict().items()
+    }
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})

@@ -1,12 +1,16 @@
-"""From real pictures to training triplets: the composite is the picture with its foreground's colours changed.
+"""From real pictures to training triplets: the whole gets one look, then the object is taken out of it.
 
-All of it is batched tensor work on the device of the pictures. What is drawn per picture:
+All of it is batched tensor work on the device of the pictures. What is done to the object, drawn per picture:
 
-(a) `transfer`  colours of another object, by seven transfer methods;
-(b) `edit`      photographic edits in linear light, film looks, affine casts, measured changes of light;
-(c) `local`     two edits blended by a ramp: one-sided light;
-(d) `pair`      the same scene under another exposure or edit, a real capture;
-(e) `none`      nothing: a picture that is already harmonious.
+(a) `plain`      it keeps the colours that it had before the whole got its look: a daylight object in a tinted scene;
+(b) `transfer`   colours of another object, by seven transfer methods;
+(c) `edit`       photographic edits in linear light, film looks, affine casts, measured changes of light;
+(d) `stretch`    contrast and saturation squeezed or stretched, brightness moved;
+(e) `neutral`    balanced and exposed as in daylight;
+(f) `local`      two edits blended by a ramp: one-sided light;
+(g) `membrane`   what blending it into another photo in the gradient domain would add: local light (R2R, 2025);
+(h) `pair`       the same scene under another exposure or edit, a real capture;
+(i) `none`       nothing: a picture that is already harmonious.
 
 Capture differences of generated content (sharpness, noise, JPEG) come on top, since no colour map removes them.
 """
@@ -15,17 +19,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..models.pooling import window_mean
+from ..models.raiha_s.edges import Edge, spread_inside
 from . import edits, tables
 from .edits import Draw
+from .layout import crop, ramp
 from .losses import foreground_mse
 from .transfer import METHODS, transfer
 
-KINDS = ("transfer", "edit", "local", "pair", "none")
+KINDS = ("plain", "transfer", "edit", "stretch", "neutral", "local", "membrane", "pair", "none")
+
+
+def _default_shares() -> dict[str, float]:
+    return {
+        "plain": 0.27,
+        "transfer": 0.2,
+        "edit": 0.13,
+        "stretch": 0.07,
+        "neutral": 0.06,
+        "local": 0.05,
+        "membrane": 0.04,
+        "pair": 0.0,
+        "none": 0.18,
+    }
 
 
 @dataclass(frozen=True)
@@ -33,21 +55,38 @@ class Recipe:
     """How often each kind of change is drawn, and how strong.
 
     Attributes:
-        shares: relative frequency per kind of `KINDS`; `pair` falls back to `edit` where a picture has no partner.
+        shares: relative frequency per kind of `KINDS`; `plain` falls back to `transfer`, `edit` or `neutral` where the whole got no
+            look, `pair` to `edit` where a picture has no partner.
         amount: strength of edits, 1 = bold.
-        regrade: probability that the whole picture is regraded first, so that backgrounds vary too.
+        regrade: probability that the whole picture, object and background, gets a look first.
+        mood: share of those looks that are as strong as dusk, sunset or neon.
+        ramp: share of those looks that are two, blended across the picture: local light.
         capture: probability of a difference of sharpness, noise or compression.
         most: largest fMSE of a composite, on the 0..255 scale.
-        moved: share of pictures whose object stands elsewhere in its own photo before anything is changed, as pasted
-            objects do: same light, but the colours on both sides of the edge say nothing.
+        moved: share of objects that stand elsewhere in their own photo, as pasted objects do: same light, but the colours on both
+            sides of the edge say nothing.
+        pasted: share of objects that stand in another photo whose light is like their own.
+        loose: share of masks that are not those which the object was cut with.
     """
 
-    shares: dict[str, float] = field(default_factory=lambda: {"transfer": 0.33, "edit": 0.33, "local": 0.1, "pair": 0.09, "none": 0.15})
+    shares: dict[str, float] = field(default_factory=_default_shares)
     amount: float = 1.0
-    regrade: float = 0.35
+    regrade: float = 0.75
+    mood: float = 0.33
+    ramp: float = 0.15
     capture: float = 0.15
-    most: float = 10000.0
-    moved: float = 0.0
+    most: float = 12000.0
+    moved: float = 0.2
+    pasted: float = 0.35
+    loose: float = 0.67
+
+
+class Composed(NamedTuple):
+    """Composites `(B, 3, S, S)`, the truth, equal outside the object, and the look that the whole got, `(B, 3, T, T, T)`."""
+
+    composite: Tensor
+    real: Tensor
+    look: Tensor
 
 
 @dataclass(frozen=True)
@@ -130,8 +169,35 @@ def capture_difference(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(kind < 1, blurred, torch.where(kind < 2, x + noise, jpeg(x, draw.uniform(1, 12)))).clamp(0, 1)
 
 
+def look_tables(n: int, looks: Looks, generator: torch.Generator, recipe: Recipe, device: torch.device) -> Tensor:
+    """`n` looks for whole pictures as tables `(n, 3, T, T, T)`: mild ones, and moods."""
+    out = edit_tables(n, looks, generator, 0.75 * recipe.amount, device)
+    i = (torch.rand(n, generator=generator) < recipe.mood).nonzero()[:, 0].to(device)
+    if len(i):
+        out[i] = tables.as_table(edits.mood(tables.identity(len(i), device), generator, recipe.amount))
+    return out
+
+
+def membrane(real: Tensor, mask: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:
+    """Objects as blending into another photo in the gradient domain colours them, `(B, 3, S, S)`.
+
+    The difference of the two photos along the mask's edge, carried inside smoothly, is added to the object.
+
+    Source: random Poisson blending as in R2R (2025); filled by pull and push instead of solved.
+    """
+    size = real.shape[-1]
+    side = torch.rand(len(real), 1, generator=generator) * 0.5 + 0.3
+    origin = torch.rand(len(real), 2, generator=generator) * (1 - side)
+    patch = crop(other, torch.cat([origin, origin + side], 1).to(other.device), size)
+    covered = window_mean(mask, 24, 8)
+    here, there = window_mean(torch.cat([real, patch], 1), 8, 8).split(3, 1)
+    edge = Edge(here, there, (4 * covered * (1 - covered)).clamp(0, 1))
+    filled = F.interpolate(spread_inside(edge)[:, :3], size=(size, size), mode="bilinear", align_corners=False)
+    return real + Draw(generator, real).uniform(0.4, 1.0) * filled
+
+
 def compose(
-    real: Tensor,
+    picture: Tensor,
     mask: Tensor,
     donor: Tensor,
     donor_mask: Tensor,
@@ -140,50 +206,84 @@ def compose(
     looks: Looks,
     recipe: Recipe,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
+) -> Composed:
     """Make composites.
 
     Args:
-        real: `(B, 3, S, S)` pictures.
-        mask: `(B, 1, S, S)`.
+        picture: `(B, 3, S, S)`, harmonious, S divisible by 32.
+        mask: `(B, 1, S, S)`, what the object was cut with.
         donor, donor_mask: pictures `(B, 3, s, s)` whose masked object lends its colours.
-        partner: `(B, 3, S, S)`, the same scene under other light; anything where `has_partner` `(B,)` is False.
+        partner: `(K, 3, S, S)`, the same scene under other light, of the K pictures where `has_partner` `(B,)` is True, in order.
         looks: tables for the edits.
         recipe: how often and how strong.
         generator: a CPU generator.
-
-    Returns:
-        composite and truth, both `(B, 3, S, S)` in [0, 1], equal outside the mask.
     """
-    device = real.device
-    i = ((torch.rand(len(real), generator=generator) < recipe.regrade) & ~has_partner.cpu()).nonzero()[:, 0].to(device)
-    real = real.clone()
-    if len(i):
-        real[i] = tables.apply_table(real[i], edit_tables(len(i), looks, generator, 0.6 * recipe.amount, device))
-    shares = torch.tensor([recipe.shares.get(k, 0.0) for k in KINDS])
-    kind = torch.multinomial(shares, len(real), replacement=True, generator=generator)
-    # A picture with a partner is there for the pair, one without cannot be.
-    kind[has_partner.cpu() & (torch.rand(len(real), generator=generator) < 0.8)] = KINDS.index("pair")
-    kind[(kind == KINDS.index("pair")) & ~has_partner.cpu()] = KINDS.index("edit")
+    device, count = picture.device, len(picture)
+    looked = (torch.rand(count, generator=generator) < recipe.regrade) & ~has_partner.cpu()
+    real, look = _look(picture, looked, looks, recipe, generator)
+    kind = _draw_kinds(looked, has_partner.cpu(), recipe, generator)
     changed = real.clone()
-    for number, name in enumerate(KINDS):
-        i = (kind == number).nonzero()[:, 0].to(device)
-        if not len(i):
-            continue
-        if name == "transfer":
-            changed[i] = tables.apply_table(real[i], transfer_tables(real[i], mask[i], donor[i], donor_mask[i], generator))
-        elif name in ("edit", "local"):
-            changed[i] = tables.apply_table(real[i], edit_tables(len(i), looks, generator, recipe.amount, device))
-        elif name == "pair":
-            changed[i] = partner[i]
-        if name == "local":
-            other = tables.apply_table(real[i], edit_tables(len(i), looks, generator, recipe.amount, device))
-            changed[i] += edits.gradient(real[i], generator) * (other - changed[i])
-    i = (torch.rand(len(real), generator=generator) < recipe.capture).nonzero()[:, 0].to(device)
+
+    def rows(name: str) -> Tensor:
+        return (kind == KINDS.index(name)).nonzero()[:, 0].to(device)
+
+    def edited(i: Tensor, source: Tensor, amount: float) -> Tensor:
+        return tables.apply_table(source[i], edit_tables(len(i), looks, generator, amount * recipe.amount, device))
+
+    if len(i := rows("plain")):
+        # Half of them rendered by another camera.
+        half = (torch.rand(len(i), generator=generator) < 0.5).to(device)[:, None, None, None]
+        changed[i] = torch.where(half, edited(i, picture, 0.5), picture[i])
+    if len(i := rows("transfer")):
+        changed[i] = tables.apply_table(real[i], transfer_tables(real[i], mask[i], donor[i], donor_mask[i], generator))
+    if len(i := rows("edit")):
+        changed[i] = edited(i, real, 1.0)
+    if len(i := rows("stretch")):
+        changed[i] = edits.stretch(real[i], mask[i], generator)
+    if len(i := rows("neutral")):
+        changed[i] = edits.neutralise(picture[i], mask[i], generator)
+    if len(i := rows("local")):
+        one = edited(i, real, 1.0)
+        changed[i] = torch.lerp(one, edited(i, real, 1.0), ramp(one, generator))
+    if len(i := rows("membrane")):
+        changed[i] = membrane(real[i], mask[i], donor[i], generator)
+    if len(i := rows("pair")):
+        order = (has_partner.cumsum(0) - 1).to(device)
+        changed[i] = partner[order[i]]
+    i = (torch.rand(count, generator=generator) < recipe.capture).nonzero()[:, 0].to(device)
     if len(i):
-        changed[i] = capture_difference(changed[i], generator)
+        changed[i] = capture_difference(changed[i].clamp(0, 1), generator)
     # Bolder than anything that was ever published: pulled back, so that a few do not drown the rest.
     error = foreground_mse(changed * mask, real * mask, mask)[:, None, None, None]
     changed = real + (recipe.most / 255**2 / error.clamp_min(1e-8)).sqrt().clamp_max(1.0) * (changed - real)
-    composite = (real + mask * (changed - real)).clamp(0, 1)
-    return (composite * 255).round() / 255, real
+    composite = torch.lerp(real, changed, mask).clamp(0, 1)
+    return Composed((composite * 255).round() / 255, real, look)
+
+
+def _look(picture: Tensor, looked: Tensor, looks: Looks, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Whole pictures with the look that those where `looked` get, and the looks as tables."""
+    device = picture.device
+    look = tables.as_table(tables.identity(len(picture), device)).clone()
+    i = looked.nonzero()[:, 0].to(device)
+    if not len(i):
+        return picture, look
+    real = picture.clone()
+    look[i] = look_tables(len(i), looks, generator, recipe, device)
+    real[i] = tables.apply_table(picture[i], look[i])
+    j = i[(torch.rand(len(i), generator=generator) < recipe.ramp).to(device)]
+    if len(j):
+        other = tables.apply_table(picture[j], look_tables(len(j), looks, generator, recipe, device))
+        real[j] = torch.lerp(real[j], other, ramp(other, generator))
+    return real, look
+
+
+def _draw_kinds(looked: Tensor, has_partner: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """A number in `KINDS` per picture, `(B,)`."""
+    shares = torch.tensor([recipe.shares.get(k, 0.0) for k in KINDS])
+    kind = torch.multinomial(shares, len(looked), replacement=True, generator=generator)
+    other = torch.tensor([KINDS.index(k) for k in ("transfer", "edit", "neutral")])[torch.randint(3, (len(looked),), generator=generator)]
+    kind = torch.where((kind == KINDS.index("plain")) & ~looked, other, kind)
+    # A picture with a partner is there for the pair, one without cannot be.
+    kind[has_partner & (torch.rand(len(looked), generator=generator) < 0.8)] = KINDS.index("pair")
+    kind[(kind == KINDS.index("pair")) & ~has_partner] = KINDS.index("edit")
+    return kind

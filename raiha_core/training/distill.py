@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.backbone import WIDTHS, Backbone
 from ..content.mobilenet import MobileNetV2
 from ..errors import RaihaError
+from ..models.raiha_s.backbone import WIDTHS, Backbone
+from .layout import crop
 from .pack import build_pack
-from .sources import as_float, crop, pictures_at
+from .sources import as_float, pictures_at
 from .timed import TimedRun, write
 
 

@@ -155,11 +155,46 @@ def change_of_light(x: Tensor, patches: Tensor, generator: torch.Generator, amou
     return x + draw.uniform(0.4, 1.0) * amount * (moved - x)
 
 
-def gradient(x: Tensor, generator: torch.Generator) -> Tensor:
-    """A smooth random ramp per picture, `(B, 1, H, W)` in [0, 1]: one-sided light."""
+def mood(x: Tensor, generator: torch.Generator, amount: float = 1.0) -> Tensor:
+    """A scene's mood, as strong as dusk, sunset, night, neon or fog are.
+
+    Exposure down to a quarter and less, a white point far off daylight (along the Planckian locus, or of any hue), tinted shadows and
+    highlights, crushed or lifted blacks, dulled whites, squeezed or stretched contrast, colours washed out or deep.
+    """
     draw = Draw(generator, x)
-    h, w = x.shape[-2:]
-    yy, xx = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing="ij")
-    angle = draw.uniform(0, 6.2832)
-    along = xx.to(x) * angle.cos() + yy.to(x) * angle.sin() - draw.uniform(-0.4, 0.4)
-    return torch.sigmoid(along * draw.uniform(1.0, 6.0))
+    linear = srgb_to_linear(x.clamp(0, 1)) * torch.exp2(draw.uniform(-2.2, 0.6) * amount)
+    mired = torch.where(draw.chance(0.5) > 0, draw.uniform(230, 420), draw.uniform(50, 100))
+    light = planckian_gain(mired, draw.normal(0.1)) / planckian_gain(torch.full_like(mired, 154), torch.zeros_like(mired))
+    light = torch.where(draw.chance(0.3) > 0, draw.normal(0.5, 3).exp(), light)
+    light = torch.where(draw.chance(0.15) > 0, torch.ones_like(light), light)
+    linear = linear * (light / luminance(light)) ** (amount * draw.uniform(0.4, 1.0))
+    grey = luminance(linear)
+    depth = torch.where(draw.chance(0.25) > 0, draw.uniform(0.2, 0.7), draw.normal(0.3).exp())
+    out = linear_to_srgb((grey + (linear - grey) * depth).clamp(0, 1))
+    value = luminance(out)
+    out = out + draw.chance(0.5) * (1 - value) ** 3 * draw.uniform(-0.05, 0.2, 3) + draw.chance(0.4) * value**2 * draw.normal(0.08, 3)
+    middle = draw.uniform(0.2, 0.5)
+    out = middle + (out - middle) * torch.where(draw.chance(0.5) > 0, draw.normal(0.3).exp(), torch.ones_like(middle))
+    black, white = draw.uniform(-0.08, 0.2) * draw.chance(0.5), draw.uniform(0, 0.3) * draw.chance(0.4)
+    return black + out * (1 - black - white)
+
+
+def stretch(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Contrast and saturation of the masked object squeezed or stretched about its mean, its brightness moved."""
+    draw = Draw(generator, x)
+    value = luminance(x)
+    mean = (value * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1e-3)
+    contrast = torch.where(draw.chance(0.6) > 0, draw.uniform(0.3, 0.8), draw.uniform(1.15, 1.9))
+    colour = torch.where(draw.chance(0.6) > 0, draw.uniform(0.1, 0.8), draw.uniform(0.9, 1.8))
+    return mean + contrast * (value - mean) + colour * (x - value) + draw.normal(0.1)
+
+
+def neutralise(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """The masked object as a camera in daylight would expose and balance it: grey world, middle brightness, each in part."""
+    draw = Draw(generator, x)
+    linear = srgb_to_linear(x.clamp(0, 1))
+    mean = (linear * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp_min(1e-3) + 1e-3
+    brightness = luminance(mean)
+    balance = (brightness / mean).clamp(0.2, 5) ** draw.uniform(0.3, 1.0)
+    exposure = (draw.uniform(0.12, 0.4) / brightness).clamp(0.25, 6) ** draw.uniform(0.4, 1.0)
+    return linear_to_srgb((linear * balance * exposure).clamp(0, 1))

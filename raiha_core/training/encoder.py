@@ -21,8 +21,9 @@ from ..content.embedded import DIM, INPUT, EmbeddedNet
 from ..content.mobilenet import MobileNetV2
 from ..references.query import CONTEXT
 from .distill import load_teacher, random_boxes, random_colours
+from .layout import crop
 from .pack import Pack, build_pack
-from .sources import as_float, crop, mask_boxes, masks_at, pictures_at
+from .sources import as_float, mask_boxes, masks_at, pictures_at
 from .timed import TimedRun, write
 
 WHITENING = 0.25

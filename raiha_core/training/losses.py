@@ -26,7 +26,29 @@ def soft_clamp(x: Tensor, leak: float = 0.1) -> Tensor:
     return inside + leak * (x - inside)
 
 
-def harmonisation_loss(result: Tensor, real: Tensor, mask: Tensor) -> Tensor:
-    """Mean of fMSE and its root: the first is what is judged, the second keeps small errors worth mending. Scalar."""
-    fmse = foreground_mse(soft_clamp(result), real, mask)
+SPILL = 0.3
+"""Worth of a pixel of background that a mask takes in, beside one of the object."""
+
+
+def seen_weight(cut: Tensor, mask: Tensor) -> Tensor:
+    """What each pixel's error counts, `(B, 1, h, w)`: the object's where the mask shows it, and less the background's under the mask.
+
+    Args:
+        cut: what the object was cut with, `(B, 1, h, w)`.
+        mask: the mask that was handed over.
+    """
+    return mask * (cut + SPILL * (1 - cut))
+
+
+def harmonisation_loss(result: Tensor, real: Tensor, cut: Tensor, weight: Tensor, minimum_area: float) -> Tensor:
+    """Mean of fMSE and its root: the first is what is judged, the second keeps small errors worth mending. Scalar.
+
+    Args:
+        result, real: `(B, 3, h, w)`.
+        cut: `(B, 1, h, w)`, the object.
+        weight: `(B, 1, h, w)`, see `seen_weight`.
+        minimum_area: pixels that an object counts for at least.
+    """
+    area = (cut * (weight > 0)).sum((1, 2, 3)).clamp_min(minimum_area)
+    fmse = (weight * (soft_clamp(result) - real).square()).sum((1, 2, 3)) / (3 * area)
     return (10 * fmse + 0.7 * (fmse + 1e-4).sqrt()).mean()

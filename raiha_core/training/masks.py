@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..models.pooling import window_mean
 from .edits import Draw
 
 
@@ -47,7 +48,7 @@ def roughen(mask: Tensor, generator: torch.Generator) -> Tensor:
     if len(i):
         x = mask[i]
         draw = Draw(generator, x)
-        blurred = F.avg_pool2d(F.avg_pool2d(x, 7, 1, 3), 5, 1, 2)
+        blurred = window_mean(window_mean(x, 7), 5)
         wobble = smooth_noise(x, generator, 16) * draw.chance(0.6)
         level = 0.5 - draw.normal(0.18) + 0.12 * wobble
         out[i] = torch.sigmoid((blurred - level) * torch.exp(draw.uniform(1.7, 4.2)))
@@ -68,3 +69,61 @@ def vary(mask: Tensor, generator: torch.Generator) -> Tensor:
     covered = out.mean((1, 2, 3), keepdim=True)
     flip = (((kind >= 0.09) & (kind < 0.13)).to(mask)[:, None, None, None] > 0) & (covered > 0.3)
     return torch.where(flip, 1 - out, out)
+
+
+def grown(mask: Tensor, radius: Tensor) -> Tensor:
+    """Masks grown by a number of pixels each, or shrunk where it is negative.
+
+    Args:
+        mask: `(B, 1, H, W)`.
+        radius: `(B,)` integers.
+    """
+    out = mask.clone()
+    for r in radius.unique().tolist():
+        i = (radius == r).nonzero()[:, 0].to(mask.device)
+        size = 2 * abs(r) + 1
+        if r > 0:
+            out[i] = F.max_pool2d(F.max_pool2d(mask[i], (1, size), 1, (0, r)), (size, 1), 1, (r, 0))
+        elif r < 0:
+            out[i] = -F.max_pool2d(F.max_pool2d(-mask[i], (1, size), 1, (0, -r)), (size, 1), 1, (-r, 0))
+    return out
+
+
+def feathered(mask: Tensor, radius: Tensor) -> Tensor:
+    """Masks blurred by a triangle of a radius each, `(B,)` in pixels, 0 for none; at the border what there is counts."""
+    places = torch.arange(mask.shape[-1], device=mask.device, dtype=mask.dtype)
+    distance = (places[None] - places[:, None]).abs()
+    reach = radius.to(mask.device, mask.dtype)[:, None, None] + 1
+    blur = (1 - distance / reach).clamp_min(0)
+    blur = (blur / blur.sum(2, keepdim=True))[:, None]  # (B, 1, S, S)
+    return blur @ mask @ blur.mT
+
+
+def handed_over(cut: Tensor, generator: torch.Generator, loose: float = 0.67) -> Tensor:
+    """The masks that people hand over for objects that were cut with others: most are not exact.
+
+    Args:
+        cut: `(B, 1, S, S)`, the masks that the objects were cut out with.
+        loose: share that is not exact: grown or shrunk by up to 6 % of the side, feathered, a box or an ellipse, with holes.
+    """
+    side, count = cut.shape[-1], len(cut)
+    draws = torch.rand(6, count, generator=generator)
+    inexact = draws[0] < loose
+    # Twice as often too wide than too narrow: a brush leaves nothing of the object out.
+    reach = 0.06 * side * draws[2].square()
+    radius = torch.where(draws[1] < 0.5, reach, torch.where(draws[1] < 0.75, -0.6 * reach, torch.zeros_like(reach))).round().long()
+    area = cut.mean((1, 2, 3)).cpu()
+    # What is thin must not vanish.
+    radius = torch.maximum(radius, -(area.sqrt() * side * 0.08).long())
+    out = grown(cut, radius * inexact)
+    soft = (draws[3] < 0.5) * (0.2 + 0.8 * draws[4]) * 0.06 * side
+    boxed = (inexact & (draws[5] < 0.08)).nonzero()[:, 0].to(cut.device)
+    if len(boxed):
+        out[boxed] = boxes(cut[boxed], generator)
+    holed = (inexact & (draws[5] > 0.95)).nonzero()[:, 0].to(cut.device)
+    if len(holed):
+        out[holed] *= 1 - torch.sigmoid((smooth_noise(out[holed], generator, 10) - 1.6) * 30)
+    out = feathered(out, soft * inexact)
+    # Nothing left, or everything: then the object itself.
+    lost = (out.amax((1, 2, 3)) < 0.5) | (out.mean((1, 2, 3)) > 0.97)
+    return torch.where(lost[:, None, None, None], cut, out)

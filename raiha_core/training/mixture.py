@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ..content import load_encoder
 from ..errors import RaihaError
 from ..evaluation import Dataset, IHarmony4, TripletFolder
-from .augment import Looks
+from .augment import Looks, Recipe
 from .config import SourceConfig, TrainConfig
-from .neighbours import content_neighbours
+from .kin import open_kin
 from .pack import build_pack
-from .sources import PhotoSource, RawBatch
+from .sources import PhotoSource, RawBatch, ReferenceMix
 from .triplets import TripletSource, with_list
 
 
@@ -67,7 +67,7 @@ def open_looks(sources: tuple[SourceConfig, ...]) -> Looks:
     return Looks(torch.from_numpy(np.ascontiguousarray(lut)), torch.from_numpy(patch))
 
 
-def open_source(config: SourceConfig, cache: Path) -> Source:
+def open_source(config: SourceConfig, cache: Path, recipe: Recipe, mix: ReferenceMix) -> Source:
     """Open one source; packs go to `cache`.
 
     Raises:
@@ -75,12 +75,12 @@ def open_source(config: SourceConfig, cache: Path) -> Source:
     """
     root = Path(config.path)
     if config.kind == "photos":
-        pack = build_pack(root, cache, regions=config.regions)
-        return PhotoSource(pack, content_neighbours(pack.photos, load_encoder("embedded"), cache / "neighbours.npy"))
+        pack = build_pack(root, cache, regions=config.regions, also=[Path(folder) for folder in config.also])
+        return PhotoSource(pack, open_kin(pack, load_encoder("embedded"), cache / "kin.npz"), recipe, mix)
     if config.kind in ("triplets", "iharmony4"):
         dataset: Dataset = TripletFolder(root) if config.kind == "triplets" else IHarmony4(root, "train")
         rows = with_list(dataset, Path(config.references)) if config.references else dataset
-        return TripletSource(rows, whole=config.whole)
+        return TripletSource(rows, whole=config.whole, mix=mix)
     raise RaihaError(f"The training source kind {json.dumps(config.kind)} is not known; use photos, triplets or iharmony4.")
 
 
@@ -94,7 +94,9 @@ def open_mixture(config: TrainConfig, out: Path, main: bool = True, wait: Callab
         raise RaihaError("The training config names no sources; give at least one with kind and path.")
     if not main:
         wait()
-    sources = [open_source(s, Path(s.pack) if s.pack else out / f"pack{i}") for i, s in enumerate(config.sources)]
+    sources = [
+        open_source(s, Path(s.pack) if s.pack else out / f"pack{i}", config.recipe, config.references) for i, s in enumerate(config.sources)
+    ]
     if main:
         wait()
     weights = np.array([s.weight for s in config.sources], np.float64)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from ..errors import RaihaError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"})
 FORMAT = 2
 
 
@@ -37,6 +37,7 @@ class Pack:
         mask_region: `(M,)` bool, whether the mask is a region such as sky or ground rather than an object.
         pairs: `(2P, S, S, 3)` uint8; rows 2i and 2i + 1 show one scene under two lights or edits.
         names: photo paths, relative to their folder.
+        digest: of what was packed.
     """
 
     photos: NDArray[np.uint8]
@@ -46,6 +47,7 @@ class Pack:
     mask_region: NDArray[np.bool_]
     pairs: NDArray[np.uint8]
     names: list[str]
+    digest: str = ""
 
 
 def _load_square(path: Path, size: int, mode: str) -> NDArray[np.uint8]:
@@ -87,21 +89,25 @@ REGION_LABELS = frozenset(
 )
 
 
-def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, regions: int = 0) -> Pack:
-    """Pack a folder of photos, with `masks.jsonl` and `pairs.jsonl` beside them where there are any.
+def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, regions: int = 0, also: Sequence[Path] = ()) -> Pack:
+    """Pack folders of photos, with `masks.jsonl` and `pairs.jsonl` beside them where there are any.
 
     Args:
         root: the folder; `masks.jsonl` has one object per line with `photo`, `mask`, `label`; `pairs.jsonl` has `a`, `b`.
         out: where the pack goes; an existing pack of the same content is opened instead.
         size: side S of the packed squares.
         regions: how many masks to add per photo, of regions found by colour (`find_regions`).
+        also: further folders of the same layout, packed together with the first.
 
     Raises:
-        RaihaError: the folder is missing or empty.
+        RaihaError: a folder is missing or empty.
     """
-    photos = find_photos(root)
-    mask_rows, pair_rows = _lines(root / "masks.jsonl"), _lines(root / "pairs.jsonl")
-    names = [p.relative_to(root).as_posix() for p in photos]
+    names, mask_rows, pair_rows = _listing(root, "")
+    names = [n for n in names if not any((root / n).is_relative_to(folder) for folder in also)]
+    for folder in also:
+        # Names stay relative to the first folder, so that one list serves all.
+        more = _listing(folder, os.path.relpath(folder, root) + "/")
+        names, mask_rows, pair_rows = names + more[0], mask_rows + more[1], pair_rows + more[2]
     content = [FORMAT, size, names, mask_rows, pair_rows, *([regions] if regions else [])]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     if (out / "pack.json").is_file() and json.loads((out / "pack.json").read_text())["digest"] == digest:
@@ -127,6 +133,14 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
     temporary.write_text(json.dumps(meta))
     os.replace(temporary, out / "pack.json")
     return open_pack(out)
+
+
+def _listing(folder: Path, prefix: str) -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Photos, masks and pairs of a folder, their paths behind `prefix`."""
+    names = [prefix + p.relative_to(folder).as_posix() for p in find_photos(folder)]
+    masks = [{**r, "photo": prefix + r["photo"], "mask": prefix + r["mask"]} for r in _lines(folder / "masks.jsonl")]
+    pairs = [{**r, "a": prefix + r["a"], "b": prefix + r["b"]} for r in _lines(folder / "pairs.jsonl")]
+    return names, masks, pairs
 
 
 def _fill(
@@ -183,4 +197,5 @@ def open_pack(folder: Path) -> Pack:
         mask_region=np.asarray(meta["mask_region"], bool),
         pairs=load("pairs"),
         names=meta["names"],
+        digest=meta["digest"],
     )

@@ -14,31 +14,45 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..models.raiha_s.evidence import Evidence, observe, shown_mask
 from .augment import Looks, Recipe, compose, edit_tables
-from .masks import vary
+from .kin import Kin
+from .layout import MOVED, PASTED, PLACED, crop, mirror, move, paste
+from .masks import handed_over, vary
 from .pack import Pack
 from .tables import apply_table
+
+POSITIVE, RETRIEVED, WRONG_LIGHT, OTHER = 0, 1, 2, 3
 
 
 @dataclass
 class RawBatch:
-    """One batch before augmentation; pictures `(B, 3, P, P)` and masks `(B, 1, P, P)` uint8, boxes `(B, 4)` in [0, 1].
+    """One batch before augmentation: what was drawn, nothing computed.
 
-    `composite` is present where the source is made of finished triplets; then nothing is changed. `has_retrieved` `(B,)` bool
-    says which rows of `retrieved` are references at all; the others get positive crops instead. None: all are.
+    Attributes:
+        real, mask: pictures `(B, 3, P, P)` and masks `(B, 1, P, P)`, uint8.
+        box: `(B, 4)` in [0, 1], crops for objects that stay in their place.
+        layout: `(B,)` int64: `PLACED`, `MOVED` or `PASTED`.
+        scene: `(K, 3, P, P)` uint8, backgrounds of the K pasted ones, in order.
+        donor, donor_mask: `(B, 3, p, p)` and `(B, 1, p, p)` uint8, objects that lend their colours.
+        partner: `(L, 3, P, P)` uint8, other captures of the L scenes where `has_partner` `(B,)` is True, in order.
+        reference_kind: `(B, R)` int64: `POSITIVE`, `RETRIEVED`, `WRONG_LIGHT` or `OTHER`.
+        references: `(B, R, 3, P, P)` uint8; looked at where the kind is `RETRIEVED` or `OTHER`.
+        composite: `(B, 3, P, P)` uint8 where the source is made of finished triplets; then nothing is changed.
     """
 
     real: Tensor
     mask: Tensor
     box: Tensor
+    layout: Tensor
+    scene: Tensor
     donor: Tensor
     donor_mask: Tensor
     partner: Tensor
     has_partner: Tensor
-    retrieved: Tensor
-    other: Tensor
+    reference_kind: Tensor
+    references: Tensor
     composite: Tensor | None = None
-    has_retrieved: Tensor | None = None
 
     def to(self, device: torch.device) -> RawBatch:
         """The same batch on a device."""
@@ -52,29 +66,57 @@ class ReferenceMix:
     """What references a training step gets.
 
     Attributes:
-        count: probabilities of 0, 1, 2, 3 references (one draw per step, as in the paper).
+        count: probabilities of 0, 1, 2, 3, 4 references (one draw per step, as in the paper).
+        found: share of pictures whose references are all those that the product would retrieve, best first; the others
+            draw each by the shares below.
         positive: share of positive crops of the truth.
-        crop: least and largest side of a positive crop, as a share of the picture's.
-        retrieved: share of other photos that show similar things.
+        retrieved: share of photos that the product would retrieve.
         wrong_light: share of crops of the truth under other light, which must be distrusted.
-        The rest are unrelated photos.
+            The rest are unrelated photos.
+        same_look: share of retrieved photos that get the look of the whole, as photos of the same hour have it.
+        crop: least and largest side of a positive crop, as a share of the picture's.
     """
 
-    count: tuple[float, ...] = (0.6, 0.28, 0.12)
-    positive: float = 0.5
-    retrieved: float = 0.25
-    wrong_light: float = 0.12
+    count: tuple[float, ...] = (0.64, 0.18, 0.05, 0.03, 0.1)
+    found: float = 0.5
+    positive: float = 0.35
+    retrieved: float = 0.3
+    wrong_light: float = 0.15
+    same_look: float = 0.5
     crop: tuple[float, float] = (0.55, 0.95)
+
+    def draw_count(self, rng: np.random.Generator) -> int:
+        """How many references a step has."""
+        shares = np.asarray(self.count)
+        return int(rng.choice(len(shares), p=shares / shares.sum()))
+
+    def draw_kinds(self, batch: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """`(B, R)` kinds of references."""
+        edges = np.cumsum([self.positive, self.retrieved, self.wrong_light])
+        kinds = (rng.random((batch, count, 1)) >= edges).sum(2)
+        kinds[rng.random(batch) < self.found] = RETRIEVED
+        chosen: NDArray[np.int64] = kinds.astype(np.int64)
+        return chosen
 
 
 @dataclass
 class Triplets:
-    """A finished batch: all `(B, c, S, S)` float in [0, 1]; references `(B, R, 3, S, S)` or None."""
+    """A finished batch: all `(B, c, S, S)` float in [0, 1].
+
+    Attributes:
+        composite, real: pictures, equal outside the object.
+        mask: the mask as the network is shown it.
+        references: `(B, R, 3, S, S)` or None.
+        cut: what the object was cut with; it is what should change.
+        evidence: what is seen of composite and mask without weights, where it is wanted.
+    """
 
     composite: Tensor
     mask: Tensor
     real: Tensor
     references: Tensor | None
+    cut: Tensor
+    evidence: Evidence | None = None
 
 
 def mask_boxes(masks: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -92,11 +134,21 @@ def mask_boxes(masks: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[n
 
 @dataclass
 class PhotoSource:
-    """Draws from a pack: a masked photo, a donor of colours (of the same class where labels allow), a partner, references."""
+    """Draws from a pack: a masked photo, a scene to stand in, a donor of colours, a partner, references.
+
+    Attributes:
+        pack: the photos.
+        kin: their relations; None draws references and scenes at random.
+        recipe, mix: how often what is drawn.
+        pair_share: share of pictures that are scenes captured twice.
+        same_class: share of donors of the same class, where labels allow.
+    """
 
     pack: Pack
-    neighbours: NDArray[np.int64] | None = None
-    pair_share: float = 0.1
+    kin: Kin | None = None
+    recipe: Recipe = field(default_factory=Recipe)
+    mix: ReferenceMix = field(default_factory=ReferenceMix)
+    pair_share: float = 0.06
     same_class: float = 0.6
     _boxes: NDArray[np.float32] = field(init=False)
     _usable: NDArray[np.int64] = field(init=False)
@@ -105,55 +157,84 @@ class PhotoSource:
 
     def __post_init__(self) -> None:
         """Index the masks: which are usable, how often each is drawn, which share a label."""
-        if len(self.pack.masks):
-            self._boxes, area = mask_boxes(self.pack.masks)
+        p = self.pack
+        if len(p.masks):
+            self._boxes, area = mask_boxes(p.masks)
         else:
             self._boxes, area = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         self._usable = np.flatnonzero((area > 0.004) & (area < 0.85))
-        weights = np.where(self.pack.mask_region[self._usable], 0.5, 1.0)
-        # Photos with many masks are not worth proportionally more.
-        count = np.bincount(self.pack.mask_photo, minlength=len(self.pack.photos))
-        weights = weights / np.sqrt(count[self.pack.mask_photo[self._usable]])
+        owner = p.mask_photo[self._usable]
+        weights = np.where(p.mask_region[self._usable], 0.2, 1.0)
+        # Photos with many masks are not worth proportionally more; light that is rare is.
+        count = np.bincount(p.mask_photo, minlength=len(p.photos))
+        weights = weights / np.sqrt(count[owner])
+        if self.kin is not None:
+            rare = self.kin.rare / max(float(np.quantile(self.kin.rare, 0.9)), 1e-6)
+            weights = weights * (0.25 + np.minimum(rare, 1.5))[owner]
         self._weights = weights / max(weights.sum(), 1e-9)
-        labels = self.pack.mask_label[self._usable]
+        labels = p.mask_label[self._usable]
         self._by_label = {int(k): self._usable[labels == k] for k in np.unique(labels) if k >= 0}
 
     def draw(self, batch: int, rng: np.random.Generator) -> RawBatch:
         """Draw one raw batch."""
         p = self.pack
+        count = self.mix.draw_count(rng)
+        kinds = self.mix.draw_kinds(batch, count, rng)
         if not len(self._usable):
-            return self._draw_without_masks(batch, rng)
+            return self._draw_without_masks(batch, kinds, rng)
         m = rng.choice(self._usable, batch, p=self._weights)
         photo = p.mask_photo[m]
-        donor = rng.choice(self._usable, batch, p=self._weights)
-        for i in np.flatnonzero(rng.random(batch) < self.same_class):
-            same = self._by_label.get(int(p.mask_label[m[i]]))
-            if same is not None and len(same) > 1:
-                donor[i] = rng.choice(same)
-        retrieved = p.mask_photo[donor]
-        if self.neighbours is not None:
-            retrieved = self.neighbours[photo, rng.integers(self.neighbours.shape[1], size=batch)]
-        has = np.zeros(batch, bool)
         real, box = pictures_at(p.photos, photo), self._boxes[m].copy()
-        partner = real.clone()
-        if len(p.pairs) and self.pair_share:
-            for i in np.flatnonzero(rng.random(batch) < self.pair_share):
-                row = int(rng.integers(len(p.pairs)))
-                real[i], partner[i] = (pictures_at(p.pairs, np.array([r]))[0] for r in (row, row ^ 1))
-                has[i] = True
+        has = (rng.random(batch) < self.pair_share) & bool(len(p.pairs))
+        rows = rng.integers(max(len(p.pairs), 1), size=batch)[has]
+        if len(rows):
+            real[torch.from_numpy(has)] = pictures_at(p.pairs, rows)
+        chance = rng.random(batch)
+        layout = np.where(chance < self.recipe.pasted, PASTED, np.where(chance < self.recipe.pasted + self.recipe.moved, MOVED, PLACED))
+        layout[has | p.mask_region[m]] = PLACED  # a stretch of sky stands nowhere else
+        scene = photo.copy()
+        for i in np.flatnonzero(layout == PASTED):
+            scene[i] = rng.choice(self.kin.lit[photo[i]][:24]) if self.kin is not None else rng.integers(len(p.photos))
+        donor = self._donors(m, rng)
         return RawBatch(
             real=real,
             mask=masks_at(p.masks, m),
             box=torch.from_numpy(crop_boxes(box, rng)),
+            layout=torch.from_numpy(layout.astype(np.int64)),
+            scene=pictures_at(p.photos, scene[layout == PASTED]),
             donor=pictures_at(p.photos, p.mask_photo[donor], 2),
             donor_mask=masks_at(p.masks, donor, 2),
-            partner=partner,
+            partner=pictures_at(p.pairs, rows ^ 1) if len(p.pairs) else real[:0],
             has_partner=torch.from_numpy(has),
-            retrieved=pictures_at(p.photos, retrieved),
-            other=pictures_at(p.photos, rng.integers(len(p.photos), size=batch)),
+            reference_kind=torch.from_numpy(kinds),
+            references=self._references(m, scene, kinds, rng),
         )
 
-    def _draw_without_masks(self, batch: int, rng: np.random.Generator) -> RawBatch:
+    def _donors(self, masks: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        donor = rng.choice(self._usable, len(masks), p=self._weights)
+        for i in np.flatnonzero(rng.random(len(masks)) < self.same_class):
+            same = self._by_label.get(int(self.pack.mask_label[masks[i]]))
+            if same is not None and len(same) > 1:
+                donor[i] = rng.choice(same)
+        return donor
+
+    def _references(self, masks: NDArray[np.int64], scene: NDArray[np.int64], kinds: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """Pictures for the references that are photos, `(B, R, 3, P, P)`; zeros for the rest."""
+        p, (batch, count) = self.pack, kinds.shape
+        chosen = rng.integers(len(p.photos), size=kinds.shape)
+        if self.kin is not None:
+            for i in np.flatnonzero((kinds == RETRIEVED).any(1)):
+                # Now and then from further down the list: galleries are smaller than this one.
+                best = self.kin.references(int(masks[i]), int(scene[i]), 4 * count)
+                start = int(rng.integers(2 * count)) if rng.random() < 0.4 else 0
+                best = best[start : start + count]
+                chosen[i, : len(best)] = np.where(kinds[i, : len(best)] == RETRIEVED, best, chosen[i, : len(best)])
+        out = np.zeros((batch, count, *p.photos.shape[1:]), np.uint8)
+        for i, j in zip(*np.nonzero((kinds == RETRIEVED) | (kinds == OTHER)), strict=True):
+            out[i, j] = p.photos[chosen[i, j]]
+        return torch.from_numpy(np.ascontiguousarray(out.transpose(0, 1, 4, 2, 3)))
+
+    def _draw_without_masks(self, batch: int, kinds: NDArray[np.int64], rng: np.random.Generator) -> RawBatch:
         """Photos alone: random ellipses stand in for objects; the donors lend the colours of whole pictures."""
         p, side = self.pack, self.pack.photos.shape[1]
         photo, donor = rng.integers(len(p.photos), size=(2, batch))
@@ -165,16 +246,20 @@ class PhotoSource:
         box = np.concatenate([(c - r).clip(0, 1), (c + r).clip(0, 1)], 1).astype(np.float32)
         real = pictures_at(p.photos, photo)
         donors = pictures_at(p.photos, donor, 2)
+        count = kinds.shape[1]
+        others = [pictures_at(p.photos, rng.integers(len(p.photos), size=batch)) for _ in range(count)]
         return RawBatch(
             real=real,
             mask=mask,
             box=torch.from_numpy(crop_boxes(box, rng)),
+            layout=torch.full((batch,), PLACED),
+            scene=real[:0],
             donor=donors,
             donor_mask=torch.full_like(donors[:, :1], 255),
-            partner=real,
+            partner=real[:0],
             has_partner=torch.zeros(batch, dtype=torch.bool),
-            retrieved=pictures_at(p.photos, donor),
-            other=pictures_at(p.photos, rng.integers(len(p.photos), size=batch)),
+            reference_kind=torch.from_numpy(kinds),
+            references=torch.stack(others, 1) if others else real[:, None][:, :0],
         )
 
 
@@ -192,7 +277,7 @@ def crop_boxes(objects: NDArray[np.float32], rng: np.random.Generator) -> NDArra
     """Random crops around objects, as inference crops around the foreground: from snug with context to the whole frame."""
     size = objects[:, 2:] - objects[:, :2]
     snug = np.clip(size * 1.35, 0.35, 1.0)
-    share = np.where(rng.random((len(objects), 1)) < 0.45, 1.0, rng.random((len(objects), 1)))
+    share = np.where(rng.random((len(objects), 1)) < 0.25, 1.0, rng.random((len(objects), 1)))
     side = np.clip(snug + share * (1 - snug) + rng.normal(0, 0.03, snug.shape), np.minimum(size + 0.02, 1.0), 1.0)
     low = np.clip(objects[:, 2:] - side, 0, 1 - side)
     high = np.clip(objects[:, :2], 0, 1 - side)
@@ -200,114 +285,79 @@ def crop_boxes(objects: NDArray[np.float32], rng: np.random.Generator) -> NDArra
     return np.concatenate([origin, origin + side], 1).astype(np.float32)
 
 
-def crop(x: Tensor, boxes: Tensor, size: int, padding: str = "border") -> Tensor:
-    """Bilinear crops of `(B, C, H, W)` at `boxes` (x0, y0, x1, y1 in [0, 1]; swap x0 and x1 to mirror), `(B, C, size, size)`.
-
-    Boxes may reach beyond the picture; `padding` says what is there (`border` or `zeros`).
-    """
-    theta = torch.zeros(len(x), 2, 3, device=x.device)
-    theta[:, 0, 0], theta[:, 1, 1] = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    theta[:, :, 2] = boxes[:, :2] + boxes[:, 2:] - 1
-    grid = F.affine_grid(theta, [len(x), x.shape[1], size, size], align_corners=False)
-    return F.grid_sample(x, grid, padding_mode=padding, align_corners=False)
-
-
-def mirror(boxes: Tensor, generator: torch.Generator) -> Tensor:
-    """Swap left and right of half of the boxes."""
-    flip = (torch.rand(len(boxes), 1, generator=generator) < 0.5).to(boxes.device)
-    return torch.where(flip, boxes[:, [2, 1, 0, 3]], boxes)
-
-
 def as_float(x: Tensor) -> Tensor:
     """8-bit values to [0, 1]."""
-    return x.float() / 255
+    return x.float().mul_(1 / 255)
 
 
-def assemble(raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator) -> Triplets:
+def assemble(
+    raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator, observed: bool = True
+) -> Triplets:
     """Turn a raw batch into composites, truths and references, on the device that it lies on.
 
     Args:
         size: side S of the results, divisible by 32.
         generator: a CPU generator; the same state gives the same batch.
+        observed: also say what is seen without weights.
     """
     box = mirror(raw.box, generator)
-    real, mask = crop(as_float(raw.real), box, size), crop(as_float(raw.mask), box, size)
+    look = None
     if raw.composite is not None:
-        composite = crop(as_float(raw.composite), box, size)
+        real, cut, composite = (crop(as_float(x), box, size) for x in (raw.real, raw.mask, raw.composite))
     else:
-        chosen = ((torch.rand(len(real), generator=generator) < recipe.moved).to(real.device) & ~raw.has_partner).nonzero()[:, 0]
-        if len(chosen):
-            real[chosen], mask[chosen] = move(as_float(raw.real[chosen]), as_float(raw.mask[chosen]), size, generator)
-        mask = vary(mask, generator).clamp(0, 1)
-        partner = crop(as_float(raw.partner), box, size)
-        composite, real = compose(
-            real, mask, as_float(raw.donor), as_float(raw.donor_mask), partner, raw.has_partner, looks, recipe, generator
+        picture, cut = lay_out(raw, box, size, generator)
+        partner = crop(as_float(raw.partner), box[raw.has_partner], size)
+        composite, real, look = compose(
+            picture, cut, as_float(raw.donor), as_float(raw.donor_mask), partner, raw.has_partner, looks, recipe, generator
         )
-    count = int(torch.multinomial(torch.tensor(references.count), 1, generator=generator))
-    stack = [_reference(real, mask, raw, looks, references, generator) for _ in range(count)]
-    return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None)
+    mask = shown_mask(handed_over(cut, generator, recipe.loose))
+    stack = [
+        _reference(real, cut, raw.reference_kind[:, j], raw.references[:, j], look, looks, references, generator)
+        for j in range(raw.references.shape[1])
+    ]
+    return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None, cut, observe(composite, mask) if observed else None)
 
 
-def move(photo: Tensor, mask: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Objects pasted into another part of their own photo: what a harmonious paste looks like.
-
-    The background is the one of eight random crops that holds least of the object where it stood, so that no twin
-    gives its colours away.
-
-    Args:
-        photo: `(B, 3, P, P)`.
-        mask: `(B, 1, P, P)`.
-        size: side S of the results.
-
-    Returns:
-        pictures `(B, 3, S, S)` and their masks.
-    """
-    b, device = len(photo), photo.device
-    ys, xs = torch.meshgrid(*[torch.linspace(0, 1, n, device=device) for n in mask.shape[-2:]], indexing="ij")
-    total = mask.sum((2, 3)).clamp_min(1e-3)
-    centre = torch.cat([(mask * xs).sum((2, 3)), (mask * ys).sum((2, 3))], 1) / total
-    # From half to a bit more than its own share of the frame's side, somewhere about the middle.
-    scale = torch.rand(b, 1, generator=generator).to(device) * 0.6 + 0.6
-    place = torch.rand(b, 2, generator=generator).to(device) * 0.5 + 0.25
-    box = mirror(torch.cat([centre - place / scale, centre + (1 - place) / scale], 1), generator)
-    at = crop(mask, box, size, "zeros")
-    background = _emptiest_boxes(mask, generator)
-    return torch.lerp(crop(photo, mirror(background, generator), size), crop(photo, box, size), at), at
+def lay_out(raw: RawBatch, box: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Objects in their places, elsewhere in their photo or in others: pictures `(B, 3, S, S)` and what was cut, `(B, 1, S, S)`."""
+    count = len(raw.real)
+    picture = torch.empty(count, 3, size, size, device=raw.real.device)
+    cut = torch.empty(count, 1, size, size, device=raw.real.device)
+    if (i := raw.layout == PLACED).any():
+        picture[i], cut[i] = crop(as_float(raw.real[i]), box[i], size), crop(as_float(raw.mask[i]), box[i], size)
+        cut[i] = vary(cut[i], generator).clamp(0, 1)
+    if (i := raw.layout == MOVED).any():
+        picture[i], cut[i] = move(as_float(raw.real[i]), as_float(raw.mask[i]), size, generator)
+    if (i := raw.layout == PASTED).any():
+        picture[i], cut[i] = paste(as_float(raw.real[i]), as_float(raw.mask[i]), as_float(raw.scene), size, generator)
+    return picture, cut
 
 
-def _emptiest_boxes(mask: Tensor, generator: torch.Generator, draws: int = 8) -> Tensor:
-    """Of some random crops of 45 to 70 % of the side, the one with the least of the mask inside, `(B, 4)`."""
-    best, least = torch.zeros(len(mask), 4, device=mask.device), torch.full((len(mask),), 2.0, device=mask.device)
-    for _ in range(draws):
-        side = torch.rand(len(mask), 1, generator=generator) * 0.25 + 0.45
-        origin = torch.rand(len(mask), 2, generator=generator) * (1 - side)
-        box = torch.cat([origin, origin + side], 1).to(mask.device)
-        held = crop(mask, box, 24).mean((1, 2, 3))
-        best, least = torch.where((held < least)[:, None], box, best), torch.minimum(held, least)
-    return best
-
-
-def _reference(real: Tensor, mask: Tensor, raw: RawBatch, looks: Looks, mix: ReferenceMix, generator: torch.Generator) -> Tensor:
+def _reference(
+    real: Tensor,
+    mask: Tensor,
+    kind: Tensor,
+    pictures: Tensor,
+    look: Tensor | None,
+    looks: Looks,
+    mix: ReferenceMix,
+    generator: torch.Generator,
+) -> Tensor:
     """One reference per picture, `(B, 3, S, S)`; see `ReferenceMix`."""
-    b, size, device = len(real), real.shape[-1], real.device
-    draw = torch.rand(b, generator=generator)
-    edges = torch.tensor([mix.positive, mix.retrieved, mix.wrong_light]).cumsum(0)
-    kind = (draw[:, None] >= edges).sum(1).to(device)
-    if raw.has_retrieved is not None:
-        kind[(kind == 1) & ~raw.has_retrieved] = 0
+    size, device = real.shape[-1], real.device
     out = torch.empty_like(real)
-    own, retrieved, other = kind % 2 == 0, kind == 1, kind == 3
-    own &= kind < 3
+    own = (kind == POSITIVE) | (kind == WRONG_LIGHT)
     if own.any():
-        boxes = positive_boxes(mask[own], generator, mix.crop)
-        out[own] = crop(real[own], mirror(boxes, generator), size)
-    wrong = kind == 2
+        out[own] = crop(real[own], mirror(positive_boxes(mask[own], generator, mix.crop), generator), size)
+    wrong = kind == WRONG_LIGHT
     if wrong.any():
         out[wrong] = apply_table(out[wrong], edit_tables(int(wrong.sum()), looks, generator, 1.0, device))
-    for chosen, pictures in ((retrieved, raw.retrieved), (other, raw.other)):
-        if chosen.any():
-            whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(int(chosen.sum()), 4)
-            out[chosen] = crop(as_float(pictures[chosen]), mirror(whole, generator), size)
+    if (~own).any():
+        whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(int((~own).sum()), 4)
+        out[~own] = crop(as_float(pictures[~own]), mirror(whole, generator), size)
+    same = (kind == RETRIEVED) & (torch.rand(len(real), generator=generator) < mix.same_look).to(device)
+    if look is not None and same.any():
+        out[same] = apply_table(out[same], look[same])
     return out
 
 

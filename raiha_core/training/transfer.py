@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..image.colour import lab_to_srgb, linear_to_srgb, srgb_to_lab, srgb_to_linear
-from ..models.colour_statistics import moments
+from ..models.raiha_s.colour_statistics import moments
 
 # Ruderman, Cronin & Chiao (1998), as used by Reinhard et al. (2001): linear RGB -> LMS, then log and a rotation.
 _LMS = torch.tensor([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])

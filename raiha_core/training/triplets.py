@@ -13,7 +13,8 @@ from PIL import Image
 
 from ..errors import RaihaError
 from ..evaluation import Dataset, Item
-from .sources import RawBatch, crop_boxes, mask_boxes
+from .layout import PLACED
+from .sources import POSITIVE, RETRIEVED, RawBatch, ReferenceMix, crop_boxes, mask_boxes
 
 _WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
 
@@ -39,8 +40,8 @@ class TripletSource:
     implementation. With `whole` the pictures are not cropped, as there.
     """
 
-    def __init__(self, rows: Sequence[Item], size: int = 256, whole: bool = False):
-        self.rows, self.size, self.whole = rows, size, whole
+    def __init__(self, rows: Sequence[Item], size: int = 256, whole: bool = False, mix: ReferenceMix | None = None):
+        self.rows, self.size, self.whole, self.mix = rows, size, whole, mix or ReferenceMix()
 
     def _read(self, path: Path, mode: str) -> NDArray[np.uint8]:
         try:
@@ -63,21 +64,28 @@ class TripletSource:
         if not self.whole:
             objects, area = mask_boxes(mask[:, 0].numpy())
             box = crop_boxes(np.where(area[:, None] > 0, objects, box), rng)
-        retrieved = real.clone()
-        for i, row in enumerate(rows):
-            if row.references:
-                chosen = row.references[int(rng.integers(len(row.references)))]
-                retrieved[i] = torch.from_numpy(self._read(chosen, "RGB").copy())
+        count = self.mix.draw_count(rng)
+        kinds = self.mix.draw_kinds(batch, count, rng)
+        references = real[:, None].repeat(1, count, 1, 1, 1)
+        for i, j in zip(*np.nonzero(kinds >= RETRIEVED), strict=True):
+            if kinds[i, j] == RETRIEVED and not rows[i].references:
+                kinds[i, j] = POSITIVE
+            elif kinds[i, j] == RETRIEVED:
+                chosen = rows[i].references[int(rng.integers(len(rows[i].references)))]
+                references[i, j] = torch.from_numpy(self._read(chosen, "RGB").copy())
+            else:
+                references[i, j] = real[i - 1]
         return RawBatch(
             real=real,
             mask=mask,
             box=torch.from_numpy(box),
+            layout=torch.full((batch,), PLACED),
+            scene=real[:0],
             donor=real,
             donor_mask=mask,
-            partner=real,
+            partner=real[:0],
             has_partner=torch.zeros(batch, dtype=torch.bool),
-            retrieved=retrieved,
-            other=real.roll(1, 0),
+            reference_kind=torch.from_numpy(kinds),
+            references=references,
             composite=composite,
-            has_retrieved=torch.tensor([bool(row.references) for row in rows]),
         )

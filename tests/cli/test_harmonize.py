@@ -71,6 +71,11 @@ def test_attention_is_drawn(scene_files: tuple[Path, Path], tmp_path: Path, caps
         assert min(image.size) >= 256 and np.asarray(image.convert("RGB")).std() > 5
 
 
+def results(folder: Path) -> list[Path]:
+    """What a user sees of a batch's folder."""
+    return [p for p in folder.iterdir() if not p.name.startswith(".")]
+
+
 @pytest.fixture
 def batch(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> tuple[Path, Path, Path]:
     composites, masks = tmp_path / "in", tmp_path / "masks"
@@ -86,7 +91,7 @@ def test_batch_resumes(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFix
     composites, masks, out = batch
     status, text, _ = call(capsys, "harmonize", composites, masks, "-o", out)
     assert status == 0 and "3 harmonised, 0 already done, 0 failed" in text
-    stamps = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    stamps = {p.name: p.stat().st_mtime_ns for p in results(out)}
     assert set(stamps) == {"photo0.png", "photo1.png", "photo2.png"}
     (out / "photo1.png").unlink()
     status, text, _ = call(capsys, "harmonize", f"{composites}/*.png", masks, "-o", out)
@@ -110,7 +115,7 @@ def test_batch_goes_on_after_a_bad_file(batch: tuple[Path, Path, Path], capsys: 
     status, text, err = call(capsys, "harmonize", composites, masks, "-o", out)
     assert status == 2 and "2 harmonised, 0 already done, 1 failed" in text
     assert "photo1.png" in err and "cannot be read" in err
-    assert sorted(p.name for p in out.iterdir()) == ["photo0.png", "photo2.png"]
+    assert sorted(p.name for p in results(out)) == ["photo0.png", "photo2.png"]
 
 
 def test_a_batch_reads_its_reference_once(
@@ -272,7 +277,7 @@ def test_batch_goes_on_after_anything(
     assert status == 2 and len(report["results"]) == 2 and report["skipped"] == 0
     assert report["failures"] == [{"composite": str(composites / "photo1.png"), "error": "unexpected RuntimeError: out of memory"}]
     assert "photo1.png" in one_line(err)
-    assert sorted(p.name for p in out.iterdir()) == ["photo0.png", "photo2.png"]
+    assert sorted(p.name for p in results(out)) == ["photo0.png", "photo2.png"]
 
 
 def test_batch_of_alphas_with_attention(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -282,7 +287,7 @@ def test_batch_of_alphas_with_attention(scene: tuple[np.ndarray, np.ndarray], tm
     status, _, err = call(capsys, "harmonize", tmp_path / "in" / "*.png", "-o", tmp_path / "out", "--attention", tmp_path / "looked")
     assert status == 0, err
     for folder in ("out", "looked"):
-        assert sorted(p.name for p in (tmp_path / folder).iterdir()) == ["one.png", "two.png"]
+        assert sorted(p.name for p in results(tmp_path / folder)) == ["one.png", "two.png"]
 
 
 def test_references_come_from_an_index(scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -299,3 +304,113 @@ def test_references_come_from_an_index(scene_files: tuple[Path, Path], tmp_path:
     references = json.loads(text)["references"]
     assert len(references) == 2 and {Path(r["path"]).parent for r in references} == {gallery}
     assert all(0 <= r[score] <= 1 for r in references for score in ("content", "illumination"))
+
+
+def again(capsys: pytest.CaptureFixture[str], batch: tuple[Path, Path, Path], *options: object) -> str:
+    """Run the batch once more; the sentence that says what was done."""
+    composites, masks, out = batch
+    status, text, err = call(capsys, "harmonize", composites, masks, "-o", out, *options)
+    assert status == 0, err
+    return text.strip()
+
+
+ALL, NONE = "3 harmonised, 0 already done, 0 failed", "0 harmonised, 3 already done, 0 failed"
+
+
+def test_other_options_make_the_results_anew(
+    batch: tuple[Path, Path, Path], scene_files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    composites, _, out = batch
+    assert again(capsys, batch) == ALL and again(capsys, batch) == NONE
+    assert again(capsys, batch, "--strength", 0) == ALL
+    before, after = (np.asarray(Image.open(folder / "photo1.png")) for folder in (composites, out))
+    assert (before == after).all(), "strength 0 must give the input back, not a result of strength 1"
+    assert again(capsys, batch, "--strength", 0) == NONE
+    assert again(capsys, batch, "-r", scene_files[0]) == ALL and again(capsys, batch, "-r", scene_files[0]) == NONE
+    assert again(capsys, batch, "-r", scene_files[0], "-r", scene_files[0]) == ALL
+    later = scene_files[0].stat().st_mtime + 10
+    os.utime(scene_files[0], (later, later))
+    assert again(capsys, batch, "-r", scene_files[0]) == ALL, "a reference that was changed"
+    assert again(capsys, batch) == ALL and again(capsys, batch, "--device", "cpu") == NONE
+
+
+def test_another_model_under_the_same_name_makes_them_anew(
+    batch: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from raiha_core.models import RHNet, save_model
+
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        save_model(RHNet(ngf=4, content_channels=0, input_size=64), tmp_path / "mine.safetensors")
+        assert again(capsys, batch, "--model", tmp_path / "mine.safetensors") == ALL
+    assert again(capsys, batch, "--model", tmp_path / "mine.safetensors") == NONE
+    assert again(capsys, batch) == ALL
+
+
+def test_a_grown_index_makes_them_anew(batch: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gallery, index = tmp_path / "gallery", tmp_path / "my.index"
+    gallery.mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(2):
+        Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((96, 96)).save(gallery / f"{i}.png")
+    call(capsys, "index", "build", index, gallery)
+    assert again(capsys, batch, "--index", index) == ALL and again(capsys, batch, "--index", index) == NONE
+    assert again(capsys, batch, "--index", index, "--top-k", 1) == ALL
+    Image.fromarray(rng.integers(0, 255, (8, 8, 3), np.uint8)).resize((96, 96)).save(gallery / "2.png")
+    assert call(capsys, "index", "add", index, gallery)[0] == 0
+    assert again(capsys, batch, "--index", index, "--top-k", 1) == ALL
+
+
+def test_a_picture_from_elsewhere_of_the_same_name_is_another(
+    batch: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    composites, masks, out = batch
+    assert again(capsys, batch) == ALL
+    (tmp_path / "other").mkdir()
+    for p in composites.iterdir():
+        Image.open(p).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(tmp_path / "other" / p.name)
+        os.utime(tmp_path / "other" / p.name, (1, 1))  # older than every result
+    assert again(capsys, (tmp_path / "other", masks, out)) == ALL
+
+
+def test_an_edited_result_is_made_again(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    assert again(capsys, batch) == ALL
+    assert (
+        call(capsys, "harmonize", composites / "photo1.png", masks / "photo1_mask.png", "-o", out / "photo1.png", "--strength", 0)[0] == 0
+    )
+    assert again(capsys, batch) == "1 harmonised, 2 already done, 0 failed"
+
+
+def test_attention_is_made_anew_with_its_picture(
+    batch: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked = ("--attention", tmp_path / "looked")
+    assert again(capsys, batch) == ALL and again(capsys, batch, *looked) == ALL
+    assert again(capsys, batch) == NONE and again(capsys, batch, *looked) == NONE
+    assert again(capsys, batch, "--strength", 0.5) == ALL
+    assert again(capsys, batch, "--strength", 0.5, *looked) == ALL, "the attention pictures are those of another run"
+
+
+def test_a_torn_or_missing_record_costs_time_only(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    from raiha_core.cli.record import NAME
+
+    record = batch[2] / NAME
+    assert again(capsys, batch) == ALL
+    record.write_bytes(record.read_bytes()[:-20])  # as a kill leaves it
+    assert again(capsys, batch) == "1 harmonised, 2 already done, 0 failed" and again(capsys, batch) == NONE
+    record.write_bytes(b"\xff{}\n[1, 2]\nnull\n" + record.read_bytes())
+    assert again(capsys, batch) == NONE
+    record.unlink()
+    assert again(capsys, batch) == ALL
+
+
+def test_the_record_does_not_grow_without_end(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    from raiha_core.cli.record import NAME
+
+    record = batch[2] / NAME
+    assert again(capsys, batch) == ALL
+    record.write_bytes(record.read_bytes() * 100)
+    assert again(capsys, batch) == NONE and len(record.read_bytes().splitlines()) == 3

@@ -10,7 +10,6 @@ import torch
 from safetensors.torch import save_file
 
 from raiha_core.content import dinov2, load_encoder
-from raiha_core.content.denoiser import Denoiser
 from raiha_core.errors import RaihaError
 
 timm = pytest.importorskip("timm")
@@ -102,20 +101,3 @@ def test_no_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RaihaError, match=r"could not be downloaded from huggingface.co/timm/.* \(Name or service not known\)") as caught:
         load_encoder("dinov2:test_vit3.r160_in1k")
     assert "\n" not in str(caught.value)
-
-
-def test_the_denoiser_keeps_names_and_shapes() -> None:
-    torch.manual_seed(0)
-    block = Denoiser(128, side=5)
-    names = set(block.state_dict())
-    assert {"pos_embed", "denoiser.norm1.weight", "denoiser.attn.qkv.bias", "denoiser.mlp.fc2.weight"} <= names
-    dense = torch.randn(2, 128, 5, 5)
-    # By hand: a pre-norm block of two heads over tokens with positions added.
-    tokens = dense.flatten(2).mT + block.pos_embed
-    state = block.denoiser
-    q, k, v = state.attn.qkv(state.norm1(tokens)).reshape(2, 25, 3, 2, 64).permute(2, 0, 3, 1, 4)
-    mixed = (q @ k.mT / 8).softmax(-1) @ v
-    tokens = tokens + state.attn.proj(mixed.transpose(1, 2).reshape(2, 25, 128))
-    tokens = tokens + state.mlp.fc2(torch.nn.functional.gelu(state.mlp.fc1(state.norm2(tokens))))
-    torch.testing.assert_close(block(dense), tokens.mT.reshape(2, 128, 5, 5), atol=1e-4, rtol=1e-4)
-    assert block(torch.randn(1, 128, 8, 9)).shape == (1, 128, 8, 9)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from raiha_core.content.denoiser import Denoiser
 from raiha_core.errors import RaihaError
 from raiha_core.models import RaihaS, RHNet, load_model, save_model
 from raiha_core.models.convert import convert
+from raiha_core.models.rhnet.denoiser import Denoiser
 
 FIXTURE = Path(__file__).parent / "fixtures" / "rhnet_ngf8.safetensors"
 State = dict[str, torch.Tensor]
@@ -77,7 +77,7 @@ def test_the_prior_can_be_carried_and_is_used(tmp_path: Path, monkeypatch: pytes
     options = {"denoiser": tmp_path / "denoiser.pth", "dinov2": tmp_path / "vit.safetensors"}
     done = convert(tmp_path / "in.pth", out, prior="dinov2:test_vit", **options)
     assert done.config["carries_prior"] and done.config["prior"] == "dinov2:test_vit"
-    monkeypatch.setattr("raiha_core.models.rhnet_prior.load_encoder", None)  # nothing is looked for elsewhere
+    monkeypatch.setattr("raiha_core.models.rhnet.prior.load_encoder", None)  # nothing is looked for elsewhere
     model = load_model(out)
     model.input_size = 64
     assert isinstance(model, RHNet)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raiha_core.models import AffineMap, RaihaS, apply_affine, load_model
+from raiha_core.models.raiha_s.evidence import observe
 
 IDENTITY = torch.tensor([1.0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0])
 
@@ -66,7 +67,7 @@ def test_a_foreground_believed_to_be_untouched_is_left_alone(model: RaihaS, inpu
 
 
 def test_steps_at_the_edge_are_carried_inside() -> None:
-    from raiha_core.models.edges import edge_colours, spread_inside
+    from raiha_core.models.raiha_s.edges import edge_colours, spread_inside
 
     mask = torch.zeros(1, 1, 96, 96)
     mask[..., 24:72, 24:72] = 1
@@ -87,50 +88,81 @@ def test_white_that_is_not_quite_white_is_white(inputs: tuple[torch.Tensor, torc
     torch.testing.assert_close(clean.matrix, dirty.matrix, atol=1e-4, rtol=1e-3)
 
 
-def test_small_changes_are_left_undone_and_large_ones_are_not() -> None:
-    from raiha_core.models.raiha_s import _restrained
+def test_how_soft_a_mask_is_does_not_say_where_the_object_ends() -> None:
+    from raiha_core.models.raiha_s.evidence import shown_mask
+    from raiha_core.training.masks import feathered
 
-    composite, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
-    for shift, low, high in ((2 / 255, 0.0, 0.01), (7 / 255, 0.45, 0.55), (40 / 255, 0.99, 1.0)):
-        matrix = torch.eye(3, 4).reshape(1, 12, 1, 1).repeat(1, 1, 2, 2)
-        matrix[:, 3::4] = shift
-        kept = float(_restrained(matrix, composite, mask, torch.tensor([30.0]))[0, 3, 0, 0]) / shift
-        assert low <= kept <= high
-
-
-def test_the_less_a_change_is_believed_the_less_of_it_is_made_bold_ones_rather() -> None:
-    from raiha_core.models.raiha_s import DOUBT, USUAL, _restrained
-
-    composite, mask = torch.full((1, 3, 16, 16), 0.5), torch.ones(1, 1, 16, 16)
-
-    def kept(shift: float, touched: float) -> float:
-        matrix = torch.eye(3, 4).reshape(1, 12, 1, 1).repeat(1, 1, 2, 2)
-        matrix[:, 3::4] = shift
-        return float(_restrained(matrix, composite, mask, torch.tensor([touched]))[0, 3, 0, 0]) / shift
-
-    usual = USUAL**0.5
-    assert 0.45 < kept(usual, DOUBT) < 0.55
-    assert kept(usual, DOUBT - 3) < 0.1 < 0.9 < kept(usual, DOUBT + 3)
-    assert kept(5 * usual, DOUBT) > kept(usual, DOUBT) + 0.1
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    for soft in (feathered(mask, torch.tensor([5.0])), 0.3 * mask, 0.9 * feathered(mask, torch.tensor([3.0]))):
+        assert float(((shown_mask(soft) > 0.5) != (mask > 0.5)).float().mean()) < 0.01
+    assert torch.equal(shown_mask(mask), mask)
 
 
-def test_a_reference_that_shows_nothing_alike_changes_nothing(
-    model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    composite, mask = (x[:1] for x in inputs)
-    refs = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))]
+def test_the_more_caution_the_less_is_made_of_what_is_doubted(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    out = model(*inputs)
+    identity = torch.eye(3, 4).reshape(1, 12, 1, 1)
 
-    def distance(threshold: float) -> float:
-        monkeypatch.setattr("raiha_core.models.raiha_s.ALIKE", threshold)
-        with_it, without = (model.predict(composite, mask, r).transform for r in (refs, None))
-        assert isinstance(with_it, AffineMap) and isinstance(without, AffineMap)
-        return float((with_it.matrix - without.matrix).abs().max())
+    def made(touched: float, caution: float) -> float:
+        proposed = out._replace(touched=torch.full((2,), touched))
+        return float(((model.cautious(proposed, caution) - identity).norm() / (out.matrix - identity).norm()).detach())
 
-    assert distance(5.0) < 1e-6 < 1e-4 < distance(-5.0)
+    assert made(-5.0, 0.0) == pytest.approx(1)
+    assert made(0.0, 1.0) == pytest.approx(0.25, abs=1e-3) and made(0.0, 0.5) == pytest.approx(0.5, abs=1e-3)
+    assert made(6.0, 1.0) > 0.99 and made(-6.0, 1.0) < 0.01
+
+
+def test_a_reference_that_is_not_trusted_changes_nothing(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = inputs
+    torch.manual_seed(3)
+    model = RaihaS(64).eval()
+    refs = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+
+    def distance(logit: float) -> float:
+        with torch.no_grad():
+            model.trust[-1].bias.fill_(logit)  # type: ignore[operator, union-attr]
+            model.trust[-1].weight.zero_()  # type: ignore[operator, union-attr]
+        # The tokens alone: that there are references at all is told to the head beside.
+        scene = model._scene(composite, mask, observe(composite, mask))
+        with_it, without = (model._attend(scene, looked)[0] for looked in (model._references(refs, scene), None))
+        return float((with_it - without).detach().abs().max())
+
+    assert distance(-40.0) < 1e-5 < 1e-2 < distance(5.0)
+
+
+def test_nothing_said_of_the_edge_is_nothing_known_of_it(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    seen = observe(*inputs)
+    kept = seen.without_edge(torch.tensor([1.0, 0.0]))
+    for name in ("weight", "spread", "steps"):
+        before, after = getattr(seen, name), getattr(kept, name)
+        assert torch.equal(after[0], before[0]) and float(after[1].abs().max()) == 0 < float(before[1].abs().max())
+    assert torch.equal(kept.colours, seen.colours)
+
+
+def test_what_a_loader_observed_is_what_the_model_observes(model: RaihaS, inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    torch.testing.assert_close(model(*inputs, evidence=observe(*inputs)).matrix, model(*inputs).matrix)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(7, 1), (8, 8), (24, 8), (8, 4)])
+def test_window_means_are_those_of_pooling_layers(window: int, stride: int) -> None:
+    from raiha_core.models.pooling import window_mean
+
+    x = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    for inside in (True, False):
+        expected = torch.nn.functional.avg_pool2d(x, window, stride, (window - stride) // 2, count_include_pad=not inside)
+        torch.testing.assert_close(window_mean(x, window, stride, inside), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_map_sampled_on_a_grid_is_the_map_at_those_pixels() -> None:
+    from raiha_core.models.base import sample_map
+
+    matrix = torch.rand(2, 12, 8, 8, generator=torch.Generator().manual_seed(0))
+    full = torch.nn.functional.interpolate(matrix, size=(64, 64), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(sample_map(matrix, 64, 4, 1, 3), full[..., 1::4, 3::4], atol=1e-5, rtol=1e-4)
 
 
 def test_one_surface_cut_by_the_mask_shows_one_step() -> None:
-    from raiha_core.models.edges import STEP_BINS, STEPS, step_histogram
+    from raiha_core.models.raiha_s.edges import STEP_BINS, STEPS, step_histogram
 
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:48, 16:48] = 1
@@ -158,6 +190,7 @@ def test_every_parameter_learns(inputs: tuple[torch.Tensor, torch.Tensor]) -> No
         model.wide.up,
         model.steps[-1],
         model.doubt[-1],
+        model.deeper[-1],
     ):
         torch.nn.init.normal_(last.weight, 0, 0.05)  # type: ignore[arg-type]
     composite, mask = inputs
@@ -168,7 +201,7 @@ def test_every_parameter_learns(inputs: tuple[torch.Tensor, torch.Tensor]) -> No
 
 
 def test_within_its_budget() -> None:
-    assert sum(p.numel() for p in RaihaS().parameters()) <= 3_000_000
+    assert sum(p.numel() for p in RaihaS().parameters()) <= 4_000_000
 
 
 def test_the_shipped_weights_load_and_are_small() -> None:

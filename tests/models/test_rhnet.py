@@ -15,6 +15,7 @@ from raiha_core.errors import RaihaError
 from raiha_core.models import RHNet, load_model, save_model
 from raiha_core.models.registry import detect
 from raiha_core.models.rhnet import Output
+from raiha_core.models.rhnet.denoiser import Denoiser
 
 FIXTURE = Path(__file__).parent / "fixtures" / "rhnet_ngf8.safetensors"
 
@@ -167,3 +168,21 @@ def test_content_under_autocast_on_a_cpu() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         content = model.encode_content(torch.rand(1, 3, 64, 64))
     assert content is not None and content.dtype == torch.float32 and content.shape == (1, 256, 8, 8)
+
+
+def test_the_denoiser_keeps_names_and_shapes() -> None:
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    block = Denoiser(128, side=5)
+    names = set(block.state_dict())
+    assert {"pos_embed", "denoiser.norm1.weight", "denoiser.attn.qkv.bias", "denoiser.mlp.fc2.weight"} <= names
+    dense = torch.randn(2, 128, 5, 5)
+    # By hand: a pre-norm block of two heads over tokens with positions added.
+    tokens = dense.flatten(2).mT + block.pos_embed
+    state = block.denoiser
+    q, k, v = state.attn.qkv(state.norm1(tokens)).reshape(2, 25, 3, 2, 64).permute(2, 0, 3, 1, 4)
+    mixed = (q @ k.mT / 8).softmax(-1) @ v
+    tokens = tokens + state.attn.proj(mixed.transpose(1, 2).reshape(2, 25, 128))
+    tokens = tokens + state.mlp.fc2(torch.nn.functional.gelu(state.mlp.fc1(state.norm2(tokens))))
+    torch.testing.assert_close(block(dense), tokens.mT.reshape(2, 128, 5, 5), atol=1e-4, rtol=1e-4)
+    assert block(torch.randn(1, 128, 8, 9)).shape == (1, 128, 8, 9)

@@ -8,11 +8,13 @@ import torch
 
 from raiha_core.training import edits, tables
 from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tables, jpeg
-from raiha_core.training.losses import foreground_mse, harmonisation_loss
-from raiha_core.training.masks import blobs, boxes, roughen, vary
+from raiha_core.training.kin import Kin
+from raiha_core.training.layout import PASTED, PLACED, crop, move, paste
+from raiha_core.training.losses import SPILL, foreground_mse, harmonisation_loss, seen_weight
+from raiha_core.training.masks import blobs, boxes, feathered, grown, handed_over, roughen, vary
 from raiha_core.training.pack import build_pack, find_photos
 from raiha_core.training.regions import find_regions
-from raiha_core.training.sources import PhotoSource, ReferenceMix, assemble, crop, crop_boxes, move, positive_boxes
+from raiha_core.training.sources import RETRIEVED, PhotoSource, ReferenceMix, assemble, crop_boxes, positive_boxes
 
 B, S = 6, 64
 
@@ -42,9 +44,9 @@ def parts() -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_changes_the_foreground_only(kind: str, parts: dict[str, torch.Tensor], looks: Looks) -> None:
-    recipe = Recipe(shares={kind: 1.0}, regrade=0.0, capture=0.0)
+    recipe = Recipe(shares={kind: 1.0}, regrade=float(kind == "plain"), capture=0.0)
     has = torch.full((B,), kind == "pair")
-    composite, real = compose(
+    composite, real, _ = compose(
         parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], has, looks, recipe, generator()
     )
     outside = parts["mask"].expand(-1, 3, -1, -1) == 0
@@ -133,12 +135,16 @@ def test_a_pack_is_built_once_and_drawn_from(photo_folder: Path, tmp_path: Path,
     stamp = (tmp_path / "pack" / "photos.npy").stat().st_mtime_ns
     build_pack(photo_folder, tmp_path / "pack", 64, progress=False)
     assert (tmp_path / "pack" / "photos.npy").stat().st_mtime_ns == stamp
-    source = PhotoSource(pack, pair_share=0.5)
-    raw = source.draw(8, np.random.default_rng(0))
+    mix = ReferenceMix(count=(0, 0, 1.0))
+    source = PhotoSource(pack, recipe=Recipe(moved=0.4, pasted=0.4), mix=mix, pair_share=0.5)
+    raw = source.draw(24, np.random.default_rng(0))
     assert raw.has_partner.any() and not raw.has_partner.all()
-    batch = assemble(raw, 64, looks, Recipe(), ReferenceMix(count=(0, 0, 1.0)), generator())
-    assert batch.references is not None and batch.references.shape == (8, 2, 3, 64, 64)
-    assert batch.composite.shape == batch.real.shape == (8, 3, 64, 64)
+    assert len(raw.partner) == raw.has_partner.sum() and len(raw.scene) == (raw.layout == PASTED).sum()
+    assert (raw.layout[raw.has_partner] == PLACED).all() and len(raw.layout.unique()) == 3
+    batch = assemble(raw, 64, looks, Recipe(), mix, generator())
+    assert batch.evidence is not None and batch.evidence.colours.shape == (24, 6, 8, 8)
+    assert batch.references is not None and batch.references.shape == (24, 2, 3, 64, 64)
+    assert batch.composite.shape == batch.real.shape == (24, 3, 64, 64)
 
 
 def test_losses_are_what_they_say() -> None:
@@ -150,7 +156,14 @@ def test_losses_are_what_they_say() -> None:
     tiny = torch.zeros_like(mask)
     tiny[..., :5, :5] = 1
     torch.testing.assert_close(foreground_mse(real + 0.1 * tiny, real, tiny), torch.tensor([0.01 * 25 / 100]))
-    assert harmonisation_loss(result, real, mask) > harmonisation_loss(real, real, mask)
+    one = torch.ones_like(mask)
+    assert harmonisation_loss(result, real, mask, one, 100) > harmonisation_loss(real, real, mask, one, 100)
+
+
+def test_background_under_a_wide_mask_counts_less_than_the_object_and_what_is_not_shown_nothing() -> None:
+    cut, mask = torch.zeros(1, 1, 1, 3), torch.zeros(1, 1, 1, 3)
+    cut[..., :2], mask[..., 1:] = 1, 1
+    assert seen_weight(cut, mask).flatten().tolist() == pytest.approx([0, 1, SPILL])
 
 
 def test_moved_objects_keep_their_colours_and_leave_their_place() -> None:
@@ -170,8 +183,64 @@ def test_moved_objects_keep_their_colours_and_leave_their_place() -> None:
     assert at.mean((1, 2, 3)).std() > 0.001, "sizes vary"
 
 
-def test_a_recipe_without_moved_objects_moves_none() -> None:
-    assert Recipe().moved == 0
+def test_pasted_objects_stand_before_the_scene_they_were_given() -> None:
+    photo, mask = torch.zeros(8, 3, 64, 64), torch.zeros(8, 1, 64, 64)
+    photo[:, 0], mask[:, :, 20:44, 20:44] = 1, 1
+    scene = torch.zeros(8, 3, 64, 64)
+    scene[:, 1] = 1
+    picture, cut = paste(photo, mask, scene, 64, generator())
+    outside = cut[:, 0] < 0.01
+    assert float(picture[:, 1][outside].mean()) > 0.99 and float(picture[:, 0][cut[:, 0] > 0.99].mean()) > 0.99
+
+
+def test_a_plain_object_keeps_the_colours_it_had_before_the_look(parts: dict[str, torch.Tensor], looks: Looks) -> None:
+    none = torch.zeros(B, dtype=torch.bool)
+    recipe = Recipe(shares={"plain": 1.0}, regrade=1.0, mood=1.0, ramp=0.0, capture=0.0, most=1e9)
+    composite, real, look = compose(
+        parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["real"][:0], none, looks, recipe, generator(3)
+    )
+    inside = parts["mask"].expand(-1, 3, -1, -1) > 0
+    exact = ((composite - parts["real"]).abs() * inside).flatten(1).amax(1) < 1 / 255
+    assert exact.any() and not exact.all(), "half of them are rendered by another camera"
+    torch.testing.assert_close(real, tables.apply_table(parts["real"], look))
+    assert float((real - parts["real"]).square().mean()) > 0.005, "moods are strong"
+
+
+def test_masks_grow_shrink_and_fade_by_the_pixels_asked_for() -> None:
+    mask = torch.zeros(3, 1, 32, 32)
+    mask[..., 10:20, 10:20] = 1
+    sides = grown(mask, torch.tensor([2, 0, -3])).sum((1, 2, 3)).sqrt()
+    assert sides.tolist() == [14, 10, 4]
+    soft = feathered(mask, torch.tensor([3.0, 0.0, 0.0]))
+    assert torch.equal(soft[1], mask[1]) and 0.4 < float(soft[0, 0, 15, 10]) < 0.7 and 0 < float(soft[0, 0, 15, 8]) < 0.4
+    torch.testing.assert_close(soft[0].sum(), mask[0].sum(), atol=1e-3, rtol=0)
+
+
+def test_masks_are_handed_over_exact_in_a_third_and_never_empty() -> None:
+    cut = torch.zeros(300, 1, 64, 64)
+    cut[..., 20:40, 24:38] = 1
+    over = handed_over(cut, generator(), 0.67)
+    same = (over == cut).flatten(1).all(1).float().mean()
+    assert 0.3 < float(same) < 0.6 and float(over.amax((1, 2, 3)).min()) >= 0.5
+    area = over.mean((1, 2, 3)) / cut.mean()
+    assert float((area > 1.1).float().mean()) > 0.15 and float((area < 0.9).float().mean()) > 0.05
+    assert torch.equal(handed_over(cut, generator(), 0.0), cut)
+
+
+def test_references_are_ranked_by_content_and_by_the_light_of_the_scene() -> None:
+    light = np.zeros((5, 2), np.float32)
+    light[3] = 3.0
+    kin = Kin(np.array([[1, 2, 3, 4]]), np.array([[0.9, 0.5, 0.89, 0.1]], np.float32), np.zeros((5, 1), np.int64), light, np.zeros(5))
+    assert kin.references(0, scene=0, count=2).tolist() == [1, 2], "photo 3 shows it as well, in another light"
+    assert kin.references(0, scene=0, count=2, weight=0.0).tolist() == [1, 3]
+    assert 1 not in kin.references(0, scene=1, count=3), "the scene is no reference for itself"
+
+
+def test_kinds_of_references_keep_their_shares() -> None:
+    mix = ReferenceMix(found=0.5, positive=0.4, retrieved=0.2, wrong_light=0.2)
+    kinds = mix.draw_kinds(4000, 3, np.random.default_rng(0))
+    assert abs(float((kinds == RETRIEVED).all(1).mean()) - 0.504) < 0.03
+    assert abs(float((kinds == 0).mean()) - 0.2) < 0.03 and abs(float((kinds == 3).mean()) - 0.1) < 0.02
 
 
 def test_regions_of_one_colour_are_found_and_packed_after_the_masks(photo_folder: Path, tmp_path: Path) -> None:

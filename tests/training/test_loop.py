@@ -137,22 +137,6 @@ def test_schedules() -> None:
     assert rate_at(held, 59) == pytest.approx(1.0) and rate_at(held, 75) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("out: x\nsources: []\nlerning_rate: 1", "lerning_rate"),
-        ("sources: []", "out"),
-        ("out: [", "YAML"),
-        ("just words", "mapping"),
-    ],
-)
-def test_a_bad_config_is_one_sentence(text: str, word: str, tmp_path: Path) -> None:
-    path = tmp_path / "c.yaml"
-    path.write_text(text)
-    with pytest.raises(RaihaError, match=word):
-        read_config(path)
-
-
 def test_what_cannot_be_trained_on_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     for arguments, word in (

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raiha_core.models.colour_statistics import describe, fit_affine, moments
+from raiha_core.models.raiha_s.colour_statistics import describe, fit_affine, moments
 from raiha_core.training import transfer as t
 
 
@@ -95,7 +95,7 @@ def test_fit_affine_recovers_a_known_map() -> None:
 
 
 def test_description_has_its_length_and_sees_colour() -> None:
-    from raiha_core.models.colour_statistics import DESCRIPTOR
+    from raiha_core.models.raiha_s.colour_statistics import DESCRIPTOR
 
     source, target = clouds(6)
     a, b = describe(source, ones), describe(target, ones)

@@ -14,8 +14,10 @@ from raiha_core.evaluation import TripletFolder
 from raiha_core.training.augment import Recipe
 from raiha_core.training.config import SourceConfig
 from raiha_core.training.mixture import open_looks, open_source
-from raiha_core.training.sources import ReferenceMix, assemble
+from raiha_core.training.sources import RETRIEVED, ReferenceMix, assemble
 from raiha_core.training.triplets import TripletSource
+
+FOUND = ReferenceMix((0.0, 1.0), found=1.0, crop=(196 / 256, 196 / 256))
 
 
 @pytest.fixture
@@ -31,29 +33,29 @@ def listed(triplet_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_retrieved_references_come_from_the_papers_list(listed: Path, tmp_path: Path) -> None:
-    source = open_source(SourceConfig("triplets", str(listed), references=str(listed / "refs.jsonl")), tmp_path)
+    config = SourceConfig("triplets", str(listed), references=str(listed / "refs.jsonl"))
+    source = open_source(config, tmp_path, Recipe(), FOUND)
     assert isinstance(source, TripletSource) and len(source.rows) == len(TripletFolder(listed))
     first = np.asarray(Image.open(listed / "real" / "n0.png").resize((256, 256), Image.Resampling.BOX)).transpose(2, 0, 1)
     seen = set()
     for seed in range(6):
         raw = source.draw(8, np.random.default_rng(seed))
-        assert raw.has_retrieved is not None
-        for real, retrieved, has in zip(raw.real.numpy(), raw.retrieved.numpy(), raw.has_retrieved, strict=True):
+        for real, reference, kind in zip(raw.real.numpy(), raw.references[:, 0].numpy(), raw.reference_kind[:, 0], strict=True):
             own = np.array_equal(real, first)
-            colours = {tuple(c) for c in retrieved.reshape(3, -1).T[::997].tolist()}
+            colours = {tuple(c) for c in reference.reshape(3, -1).T[::997].tolist()}
             assert own == (len(colours) == 1)
-            assert own == bool(has)
+            assert own == (kind == RETRIEVED)
             seen |= colours if own else set()
     assert seen == {(255, 0, 0), (0, 255, 0)}
 
 
 def test_without_a_retrieved_photo_a_positive_crop_serves(listed: Path, tmp_path: Path) -> None:
     config = SourceConfig("triplets", str(listed), references=str(listed / "refs.jsonl"), whole=True)
-    raw = open_source(config, tmp_path).draw(8, np.random.default_rng(0))
-    mix = ReferenceMix((0.0, 1.0), positive=0.0, retrieved=1.0, wrong_light=0.0, crop=(196 / 256, 196 / 256))
-    batch = assemble(raw, 64, open_looks(()), Recipe(), mix, torch.Generator().manual_seed(0))
-    assert batch.references is not None and raw.has_retrieved is not None and 0 < raw.has_retrieved.sum() < 8
-    for reference, has, real, whole in zip(batch.references[:, 0], raw.has_retrieved, batch.real, raw.real, strict=True):
+    raw = open_source(config, tmp_path, Recipe(), FOUND).draw(8, np.random.default_rng(0))
+    batch = assemble(raw, 64, open_looks(()), Recipe(), FOUND, torch.Generator().manual_seed(0))
+    retrieved = raw.reference_kind[:, 0] == RETRIEVED
+    assert batch.references is not None and 0 < retrieved.sum() < 8
+    for reference, has, real, whole in zip(batch.references[:, 0], retrieved, batch.real, raw.real, strict=True):
         flat = float(reference.std(dim=(1, 2)).max())
         assert (flat < 1e-6) == bool(has)
         if not has:  # one colour range with its truth
@@ -76,4 +78,4 @@ def test_without_a_retrieved_photo_a_positive_crop_serves(listed: Path, tmp_path
 def test_a_wrong_list_is_one_sentence(listed: Path, text: str, word: str, tmp_path: Path) -> None:
     (listed / "wrong.jsonl").write_text(text)
     with pytest.raises(RaihaError, match=word):
-        open_source(SourceConfig("triplets", str(listed), references=str(listed / "wrong.jsonl")), tmp_path)
+        open_source(SourceConfig("triplets", str(listed), references=str(listed / "wrong.jsonl")), tmp_path, Recipe(), FOUND)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE, ConvNorm
-from .rain import RAIN
+from ..pooling import window_mean
+from ..rain import RAIN
+from .backbone import STRIDE, ConvNorm
 
 WIDE = 96
 
@@ -65,7 +66,6 @@ def masked_mean(x: Tensor, weight: Tensor) -> Tensor:
 
 def token_colours(rgb: Tensor, weight: Tensor) -> Tensor:
     """Mean and standard deviation of the weighted colours in every token, `(B, 6, h, w)`."""
-    share = F.avg_pool2d(weight, STRIDE) + 1e-4
-    mean = F.avg_pool2d(rgb * weight, STRIDE) / share
-    square = F.avg_pool2d(rgb * rgb * weight, STRIDE) / share
+    share, mean, square = window_mean(torch.cat([weight, rgb * weight, rgb * rgb * weight], 1), STRIDE, STRIDE).split([1, 3, 3], 1)
+    mean, square = mean / (share + 1e-4), square / (share + 1e-4)
     return torch.cat([mean, (square - mean * mean).clamp_min(1e-6).sqrt()], 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .fusion import cosine_attention
+from ..fusion import cosine_attention
 
 SLOPE = 0.2
 """Negative slope of the encoder's activation."""

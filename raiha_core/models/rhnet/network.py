@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Attention, HarmonizationModel, Prediction
-from .guided import fit_local_colours
-from .rain import RAIN
-from .registry import State, register
-from .rhnet_blocks import CONTENT_STRIDE, DynamicConv, SemanticFusion, down, up
-from .rhnet_prior import DINOV2, ContentPrior
+from ...checkpoint import State
+from ..base import Attention, HarmonizationModel, Prediction
+from ..guided import fit_local_colours
+from ..rain import RAIN
+from ..registry import register
+from .blocks import CONTENT_STRIDE, DynamicConv, SemanticFusion, down, up
+from .prior import DINOV2, ContentPrior
 
 _UNUSED = (".conv_guide.weight", ".conv_guide.bias")
 """Parameters that the published network carries and never uses."""
@@ -157,7 +158,15 @@ class RHNet(HarmonizationModel):
         return composite + mask * (image - composite)
 
     @torch.inference_mode()
-    def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
+    def predict(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        references: list[Tensor] | None = None,
+        *,
+        attention: bool = False,
+        caution: float | None = None,
+    ) -> Prediction:
         """See `HarmonizationModel.predict`; the network's pixels become a local colour transform (`fit_local_colours`)."""
         rgb = torch.cat([composite, *(references or [])]).clamp(0, 1)
         binary = (mask > 0.5).to(rgb.dtype)

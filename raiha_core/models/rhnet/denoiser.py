@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RaihaError
+from ...errors import RaihaError
 
 HEAD = 64
 """Channels per attention head."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE
+from ..pooling import window_mean
+from .backbone import STRIDE
 from .colour_statistics import fit_affine, soft_bins
 
 
@@ -30,14 +31,11 @@ def edge_colours(rgb: Tensor, mask: Tensor) -> Edge:
 
     What is one surface on both sides must have one colour there: the cue that Poisson blending lives on.
     """
-    wide = F.avg_pool2d(mask, 7, 1, 3, count_include_pad=False)
-    rings = (mask * (1 - wide), (1 - mask) * wide)
-    colours, shares = [], []
-    for ring in rings:
-        share = F.avg_pool2d(ring, 3 * STRIDE, STRIDE, STRIDE)
-        colours.append(F.avg_pool2d(rgb * ring, 3 * STRIDE, STRIDE, STRIDE) / (share + 1e-4))
-        shares.append(share)
-    return Edge(colours[0], colours[1], (30 * torch.minimum(*shares)).clamp(0, 1))
+    wide = window_mean(mask, 7)
+    rings = torch.cat([mask * (1 - wide), (1 - mask) * wide], 1)
+    sums = window_mean(torch.cat([rgb * rings[:, :1], rgb * rings[:, 1:], rings], 1), 3 * STRIDE, STRIDE, inside=False)
+    inner, outer, share_in, share_out = sums.split([3, 3, 1, 1], 1)
+    return Edge(inner / (share_in + 1e-4), outer / (share_out + 1e-4), (30 * torch.minimum(share_in, share_out)).clamp(0, 1))
 
 
 def spread_inside(edge: Edge) -> Tensor:
@@ -68,9 +66,9 @@ def step_histogram(rgb: Tensor, mask: Tensor) -> Tensor:
     Different things meet in all kinds of steps, one surface that the mask cuts through always in the same: the mode tells
     whether, and how, the foreground was changed. Windows of 8 px; square-root bins, so that small steps are told apart.
     """
-    wide = F.avg_pool2d(mask, 5, 1, 2, count_include_pad=False)
+    wide = window_mean(mask, 5)
     inner, outer = mask * (1 - wide), (1 - mask) * wide
-    sums = F.avg_pool2d(torch.cat([rgb * inner, inner, rgb * outer, outer], 1), 8, 4, 2)
+    sums = window_mean(torch.cat([rgb * inner, inner, rgb * outer, outer], 1), 8, 4, inside=False)
     share_in, share_out = sums[:, 3:4], sums[:, 7:8]
     step = (sums[:, 4:7] / (share_out + 1e-4) - sums[:, :3] / (share_in + 1e-4)).flatten(2)
     weight = torch.minimum(share_in, share_out).flatten(1)

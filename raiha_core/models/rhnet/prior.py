@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content import load_encoder
-from ..content.denoiser import Denoiser
-from ..content.dinov2 import create_vit, vit_features
-from ..content.hub import NotHereError
-from ..errors import RaihaError
+from ...content import load_encoder
+from ...content.dinov2 import create_vit, vit_features
+from ...content.hub import NotHereError
+from ...errors import RaihaError
+from .denoiser import Denoiser
 
 DINOV2 = "dinov2:vit_base_patch14_reg4_dinov2.lvd142m"
 """The paper's prior."""

@@ -17,21 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..content.backbone import STRIDE, WIDTHS, Backbone, ConvNorm
-from .base import AffineMap, Attention, HarmonizationModel, Prediction, apply_affine
-from .colour_statistics import DESCRIPTOR, describe, fit_affine, moments
-from .edges import EDGE, STEPS, edge_colours, edge_evidence, spread_inside, step_histogram
-from .fusion import cosine_attention
-from .raiha_s_layers import Block, Wide, masked_mean, token_colours, zeros
-from .registry import State, register
+from ...checkpoint import State
+from ..base import AffineMap, Attention, HarmonizationModel, Prediction, apply_affine
+from ..fusion import cosine_attention
+from ..registry import register
+from .backbone import WIDTHS, Backbone, ConvNorm
+from .colour_statistics import DESCRIPTOR, fit_affine, moments
+from .edges import EDGE, STEPS, edge_evidence
+from .evidence import Evidence, observe, shown_mask
+from .layers import Block, Wide, masked_mean, token_colours, zeros
 
 KEY = 64
 TRUNK = 64
-SLACK = 0.03  # of a mask, at both ends
-RESTRAINT = (7 / 255) ** 2  # mean squared changes below this are more than halved
-DOUBT = 1.6  # logit of the belief that the foreground was touched, at which half of a change of USUAL is made
-USUAL = 500 / 255**2  # mean squared change; bolder ones need less belief, since real lighting differs by much
-ALIKE = 0.45  # references less like the foreground than this are not believed; unrelated photos lie at 0.15 to 0.65, crops at 0.4 to 0.9
 COLOUR = 6  # mean and spread of a token's colours
 
 
@@ -42,7 +39,6 @@ class Output(NamedTuple):
         matrix: `(B, 12, h, w)`, per-token affine transforms as in `AffineMap`.
         overall: `(B, 12, 1, 1)`, the global transform alone.
         touched: `(B,)`, logit of the belief that the foreground does not belong yet; all changes are scaled by it.
-        alike: `(B,)`, cosine of what the foreground and the reference most like it show; 0 without references.
         weights: `(B, h * w, (1 + R) * h * w)`, attention of every token (only foreground rows mean anything).
         foreground: `(B, h * w)` bool, tokens touched by the mask.
     """
@@ -50,45 +46,38 @@ class Output(NamedTuple):
     matrix: Tensor
     overall: Tensor
     touched: Tensor
-    alike: Tensor
     weights: Tensor
     foreground: Tensor
 
 
 class _Looked(NamedTuple):
-    """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; `summary`; `alike`."""
+    """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; `summary` `(B, C)`."""
 
     keys: Tensor
     values: Tensor
     bias: Tensor
     summary: Tensor
-    alike: Tensor
 
 
 class _Scene(NamedTuple):
     """A batch of composites as the network knows it without references.
 
-    Tokens: `keys` `(B, KEY, h * w)`, `x` `(B, TRUNK, h, w)`, `colours` `(B, COLOUR, h, w)`, `own` and `covered` `(B, 1, h, w)` (touched
-    by the mask; share that it covers), `spread` `(B, 3, h, w)`. Of the whole: pooled features of foreground and picture (`summary`,
-    `overview`), colours (`described`; moments of `front` and `back`), `extent` of the mask, and what the edge says (`across`,
-    `edge_fit`, `steps`).
+    `keys` `(B, KEY, h * w)`, `x` `(B, TRUNK, h, w)`; pooled features of foreground and picture (`summary`, `overview`); `evidence`;
+    what the edge says as a whole (`across`, `edge_fit`).
     """
 
     keys: Tensor
     x: Tensor
-    colours: Tensor
-    own: Tensor
-    covered: Tensor
     summary: Tensor
     overview: Tensor
-    described: Tensor
-    extent: Tensor
-    front: tuple[Tensor, Tensor]
-    back: tuple[Tensor, Tensor]
-    spread: Tensor
+    evidence: Evidence
     across: Tensor
     edge_fit: tuple[Tensor, Tensor]
-    steps: Tensor
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """Where autocast is on, off: for what is solved, compared or normalised."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 class RaihaS(HarmonizationModel):
@@ -96,14 +85,15 @@ class RaihaS(HarmonizationModel):
 
     Args:
         input_size: side of the square picture it is shown, divisible by 32.
+        caution: what `predict` takes where it is told none; what measured best for the weights.
     """
 
     architecture = "raiha-s"
     crops = True
 
-    def __init__(self, input_size: int = 192):
+    def __init__(self, input_size: int = 192, caution: float = 0.0):
         super().__init__()
-        self.input_size = input_size
+        self.input_size, self.caution = input_size, caution
         self.backbone = Backbone()
         c8, c16, c32 = WIDTHS
         self.reduce8 = nn.Conv2d(c8, 48, 1)
@@ -121,6 +111,7 @@ class RaihaS(HarmonizationModel):
         self.trusts = zeros(nn.Linear(256, 2), [-3.0, 3.0])
         self.steps = nn.Sequential(nn.Linear(STEPS, 48), nn.ReLU(), zeros(nn.Linear(48, 384)))
         self.doubt = nn.Sequential(nn.Linear(256 + STEPS + 1, 24), nn.ReLU(), zeros(nn.Linear(24, 1)))
+        self.deeper = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), zeros(nn.Linear(256, 256)))
         self.before = Block(TRUNK)
         self.fuse = nn.Sequential(nn.Conv2d(TRUNK + 2 * COLOUR + 1, TRUNK, 1), nn.ReLU(inplace=True))
         self.after = Block(TRUNK)
@@ -132,14 +123,16 @@ class RaihaS(HarmonizationModel):
         self.ridge = nn.Parameter(torch.tensor(-5.0))
         # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
         self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
+        self.edgeless = 0.3  # share of training pictures of whose edge nothing is said
 
     def config(self) -> dict[str, Any]:
         """See `HarmonizationModel.config`."""
-        return {"input_size": self.input_size}
+        return {"input_size": self.input_size, "caution": self.caution}
 
-    def _see(self, rgb: Tensor) -> tuple[Tensor, Tensor]:
-        """Deep token features `(B, 144, h, w)` at 1/8 and the coarsest map."""
-        f = self.backbone(rgb)
+    def _see(self, rgb: Tensor, learn: bool = True) -> tuple[Tensor, Tensor]:
+        """Deep token features `(B, 144, h, w)` at 1/8 and the coarsest map; without `learn` the backbone gets no gradient from them."""
+        with torch.set_grad_enabled(learn and torch.is_grad_enabled()):
+            f = self.backbone(rgb)
         size = f.eighth.shape[-2:]
         up = [
             F.interpolate(layer(x), size=size, mode="bilinear", align_corners=False)
@@ -147,94 +140,90 @@ class RaihaS(HarmonizationModel):
         ]
         return torch.cat([self.reduce8(f.eighth), *up], 1), f.last
 
-    def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None) -> Output:
+    def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None, evidence: Evidence | None = None) -> Output:
         """Predict colour transforms.
 
         Args:
             composite: `(B, 3, S, S)`, sRGB in [0, 1], S divisible by 32.
-            mask: `(B, 1, S, S)` in [0, 1].
+            mask: `(B, 1, S, S)` in [0, 1], as `shown_mask` gives it.
             references: `(B, R, 3, S, S)` or None.
+            evidence: what `observe` says of composite and mask, where it is known already.
         """
-        scene = self._scene(composite, mask)
+        scene = self._scene(composite, mask, observe(composite, mask) if evidence is None else evidence)
         return self._answer(scene, self._references(references, scene))
 
-    def _scene(self, composite: Tensor, mask: Tensor) -> _Scene:
+    def _scene(self, composite: Tensor, mask: Tensor, evidence: Evidence) -> _Scene:
         """What is known of the composites before any reference is looked at."""
+        if self.training:
+            # Pasted objects meet at their edge what they have nothing to do with: there must be an answer without it.
+            keep = torch.rand(len(composite), device=composite.device) >= self.edgeless
+            evidence = evidence.without_edge(keep.to(composite.dtype))
         deep, last = self._see(composite)
-        touched = F.max_pool2d(mask, STRIDE) > 0.02  # (B, 1, h, w)
-        covered, own = F.avg_pool2d(mask, STRIDE), touched.to(deep.dtype)
-        colours = torch.where(touched, token_colours(composite, mask), token_colours(composite, 1 - mask))
-        edge = edge_colours(composite, mask)
-        spread = spread_inside(edge)
-        x = self.enter(torch.cat([self.blur(deep), colours, covered, edge.step, edge.weight], 1))
+        edge, spread = evidence.edge, evidence.spread
+        x = self.enter(torch.cat([self.blur(deep), evidence.colours, evidence.covered, edge.step, edge.weight], 1))
         x = x + self.pixels(torch.cat([composite - 0.5, mask], 1)) + self.across(spread)
-        # Statistics need no more than every second row and column.
-        pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
-        back = moments(pixels, 1 - inner)
-        across, a_edge, d_edge = edge_evidence(edge, F.softplus(self.ridge))
+        with full_precision(x):
+            across, a_edge, d_edge = edge_evidence(edge, F.softplus(self.ridge.float()))
+            last = last.float()
+            summary = masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1])))
         return _Scene(
             keys=self.key(deep).flatten(2),
-            x=self.before(x, own),
-            colours=colours,
-            own=own,
-            covered=covered,
-            summary=masked_mean(last, F.adaptive_avg_pool2d(mask, (last.shape[-2], last.shape[-1]))),
+            x=self.before(x, evidence.own),
+            summary=summary,
             overview=last.mean((2, 3)),
-            described=torch.cat([describe(pixels, inner), describe(pixels, 1 - inner), back[1].flatten(1) * 4], 1),
-            extent=torch.cat([mask.mean((2, 3)), own.mean((2, 3))], 1),
-            front=moments(pixels, inner),
-            back=back,
-            spread=spread[:, :3],
+            evidence=evidence,
             across=across,
             edge_fit=(a_edge, d_edge),
-            steps=step_histogram(composite, mask),
         )
 
     def _attend(self, scene: _Scene, looked: _Looked | None) -> tuple[Tensor, Tensor]:
         """What every token finds elsewhere, `(B, TRUNK + COLOUR, h, w)`, and the weights."""
         b, _, h, w = scene.x.shape
-        keys, values = scene.keys, torch.cat([scene.x, scene.colours], 1).flatten(2)
-        allowed, bias = scene.own.flatten(1) == 0, torch.zeros(b, h * w, dtype=keys.dtype, device=keys.device)
+        keys, values = scene.keys, torch.cat([scene.x.float(), scene.evidence.colours], 1).flatten(2)
+        allowed, bias = scene.evidence.own.flatten(1) == 0, torch.zeros(b, h * w, device=keys.device)
         everywhere = keys
         if looked is not None:
             everywhere, values = torch.cat([keys, looked.keys], 2), torch.cat([values, looked.values], 2)
             allowed, bias = torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1), torch.cat([bias, looked.bias], 1)
         attended, weights = cosine_attention(keys, everywhere, values, allowed, self.scale.clamp(1, 50), bias)
+        attended = attended.float()
         return attended.reshape(b, -1, h, w), weights
 
     def _answer(self, scene: _Scene, looked: _Looked | None) -> Output:
         """The transforms, given what the references offer, if there are any."""
-        x, colours, own = scene.x, scene.colours, scene.own
+        x, seen_here = scene.x, scene.evidence
+        colours, own = seen_here.colours, seen_here.own
         b, _, h, w = x.shape
         match, weights = self._attend(scene, looked)
-        # How concentrated the attention is says how good the match is.
-        sharp = weights.square().sum(2).clamp_min(1e-8).log().reshape(b, 1, h, w) / 8 + 0.5
+        # How concentrated the attention is says how good the match is; it is not taught, which would cost as much as attending.
+        sharp = torch.linalg.vector_norm(weights.detach(), dim=2, dtype=torch.float32).clamp_min(1e-4).log().reshape(b, 1, h, w) / 4 + 0.5
         seen = match[:, -COLOUR:]
         x = self.after(self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1)), own)
         x = self.wide(x, own)
 
-        inside, away = scene.covered * own, (1 - scene.covered) * (1 - own)
-        fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
-        a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge))
-        evidence = [
-            *(masked_mean(y, where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
-            self.forget(scene.summary),
-            self.forget(scene.overview),
-            torch.zeros_like(scene.summary) if looked is None else self.forget(looked.summary),
-            scene.described,
-            masked_mean(seen - colours, inside) * 2,
-            masked_mean((seen - colours).abs(), inside) * 2,
-            (a_fit - torch.eye(3, device=x.device)).flatten(1).clamp(-2, 2),
-            d_fit * 2,
-            masked_mean(sharp, inside),
-            scene.extent,
-            torch.full((b, 1), 0.0 if looked is None else 1.0, device=x.device, dtype=x.dtype),
-            scene.across,
-        ]
-        hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(scene.steps))
+        with full_precision(x):
+            inside, away = seen_here.covered * own, (1 - seen_here.covered) * (1 - own)
+            fit_weight = inside.flatten(2) * torch.sigmoid(4 * sharp.flatten(2))
+            a_fit, d_fit = fit_affine(colours[:, :3].flatten(2), seen[:, :3].flatten(2), fit_weight, F.softplus(self.ridge.float()))
+            evidence = [
+                *(masked_mean(y.float(), where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
+                self.forget(scene.summary),
+                self.forget(scene.overview),
+                torch.zeros_like(scene.summary) if looked is None else self.forget(looked.summary),
+                seen_here.described,
+                masked_mean(seen - colours, inside) * 2,
+                masked_mean((seen - colours).abs(), inside) * 2,
+                (a_fit - torch.eye(3, device=x.device)).flatten(1).clamp(-2, 2),
+                d_fit * 2,
+                masked_mean(sharp, inside),
+                seen_here.extent,
+                torch.full((b, 1), 0.0 if looked is None else 1.0, device=x.device),
+                scene.across,
+            ]
+        hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(seen_here.steps))
+        hidden = hidden + self.deeper(hidden)
         matrix, overall, belief = self._compose(hidden, x, scene, [(a_fit, d_fit), scene.edge_fit])
-        alike = torch.zeros_like(belief) if looked is None else looked.alike
-        return Output(matrix, overall, belief, alike, weights, own.flatten(1) > 0)
+        return Output(matrix, overall, belief, weights, own.flatten(1) > 0)
 
     def _references(self, references: Tensor | None, scene: _Scene) -> _Looked | None:
         """What `(B, R, 3, S, S)` references offer to the scene's foreground; None where there are none."""
@@ -242,26 +231,30 @@ class RaihaS(HarmonizationModel):
             return None
         b, r = references.shape[:2]
         flat = references.flatten(0, 1)
-        deep, last = self._see(flat)
+        deep, last = self._see(flat, learn=False)  # composites teach the backbone; references would make a step twice as long
         everywhere = torch.ones_like(flat[:, :1])
         colours = token_colours(flat, everywhere)
         none = torch.zeros_like(colours[:, :1])
         x = self.before(self.enter(torch.cat([deep, colours, none, none.expand(-1, 4, -1, -1)], 1)), none)
-        light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), scene.back, r)
-        pooled = last.mean((2, 3)).reshape(b, r, -1)
-        alike = F.cosine_similarity(pooled, scene.summary[:, None], dim=2)
-        logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
+        keys = self.key(deep)
+        with full_precision(x):
+            back = (scene.evidence.back_mean, scene.evidence.back_covariance)
+            light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), back, r)
+            pooled = last.float().mean((2, 3)).reshape(b, r, -1)
+            alike = F.cosine_similarity(pooled, scene.summary[:, None], dim=2)
+            logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
+            # Beside the references stands "none of them", with a logit of 0: what is not trusted fades instead of being shared out.
+            share = F.pad(logit, (0, 0, 0, 1)).softmax(1)[:, :-1]
 
         def in_a_row(y: Tensor) -> Tensor:
-            return y.flatten(2).reshape(b, r, y.shape[1], -1).transpose(1, 2).flatten(2)
+            return y.float().flatten(2).reshape(b, r, y.shape[1], -1).transpose(1, 2).flatten(2)
 
         tokens = deep.shape[-2] * deep.shape[-1]
         return _Looked(
-            in_a_row(self.key(deep)),
+            in_a_row(keys).to(keys.dtype),
             in_a_row(torch.cat([x, colours], 1)),
             logit.expand(-1, -1, tokens).flatten(1),
-            (pooled * logit.softmax(1)).sum(1),
-            alike.amax(1),
+            (pooled * share).sum(1),
         )
 
     def _light(self, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
@@ -273,9 +266,10 @@ class RaihaS(HarmonizationModel):
 
     def _compose(self, hidden: Tensor, x: Tensor, scene: _Scene, fits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """Transforms about the foreground's mean colour, so that shift and contrast do not fight; and the logit of `touched`."""
-        (b, _, h, w), (mean, covariance) = x.shape, scene.front
+        b, _, h, w = x.shape
+        mean, covariance = scene.evidence.front_mean, scene.evidence.front_covariance
         eye = torch.eye(3, device=x.device, dtype=x.dtype)
-        raw, trusts = self.overall(hidden), self.trusts(hidden)
+        raw, trusts = self.overall(hidden).float(), self.trusts(hidden).float()
         gate, by_edge = torch.sigmoid(raw[:, 12:]), torch.sigmoid(trusts[:, :1])
         a, d = raw[:, :9].reshape(b, 3, 3), raw[:, 9:12] * 0.5
         for i, (a_fit, d_fit) in enumerate(fits):
@@ -283,13 +277,13 @@ class RaihaS(HarmonizationModel):
             d = d + gate[:, 2 * i + 1, None] * d_fit
         # How far the foreground would be moved tells much about whether it was touched.
         move = (d.square().sum(1) + ((a @ covariance) * a).sum((1, 2))).detach()[:, None]
-        touched = trusts[:, 1:] + self.doubt(torch.cat([hidden, scene.steps, (move + 1e-4).log() * 0.3], 1))
+        touched = trusts[:, 1:] + self.doubt(torch.cat([hidden, scene.evidence.steps, (move + 1e-4).log() * 0.3], 1))
         belief = torch.sigmoid(touched)
         a, d = (eye + belief[:, :, None] * a).reshape(b, 9, 1, 1), (belief * d)[:, :, None, None]
         handed = self.hand_down(hidden)[:, :, None, None].expand(-1, -1, h, w)
-        local = self.local(torch.cat([x, handed], 1)) * belief[:, :, None, None]
+        local = self.local(torch.cat([x, handed], 1)).float() * belief[:, :, None, None]
         a_map = a + local[:, :9] * 0.5
-        d_map = d + local[:, 9:] * 0.25 + (belief * by_edge)[:, :, None, None] * scene.spread
+        d_map = d + local[:, 9:] * 0.25 + (belief * by_edge)[:, :, None, None] * scene.evidence.spread[:, :3]
         return _rows(a_map, d_map, mean), _rows(a, d, mean), touched[:, 0]
 
     def render(self, output: Output, composite: Tensor, mask: Tensor) -> Tensor:
@@ -298,21 +292,19 @@ class RaihaS(HarmonizationModel):
         return composite + mask * (apply_affine(composite, matrix) - composite)
 
     @torch.inference_mode()
-    def predict(self, composite: Tensor, mask: Tensor, references: list[Tensor] | None = None, *, attention: bool = False) -> Prediction:
-        """See `HarmonizationModel.predict`.
-
-        What would hardly be seen, or is hardly believed, is left undone, unless a reference says so; where no reference
-        shows anything like the foreground, the answer is the one without references.
-        """
-        composite = composite.clamp(0, 1)
-        # White saved as 254 or smeared by JPEG must not look like an edge all over the foreground.
-        mask = ((mask - SLACK) / (1 - 2 * SLACK)).clamp(0, 1)
-        scene = self._scene(composite, mask)
-        out = self._answer(scene, None)
-        matrix = alone = _restrained(out.matrix, composite, mask, out.touched)
-        if references:
-            out = self._answer(scene, self._references(torch.stack(references, 1).clamp(0, 1), scene))
-            matrix = alone + torch.sigmoid((out.alike - ALIKE) * 20)[:, None, None, None] * (out.matrix - alone)
+    def predict(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        references: list[Tensor] | None = None,
+        *,
+        attention: bool = False,
+        caution: float | None = None,
+    ) -> Prediction:
+        """See `HarmonizationModel.predict`."""
+        composite, mask = composite.clamp(0, 1), shown_mask(mask)
+        out = self(composite, mask, torch.stack(references, 1).clamp(0, 1) if references else None)
+        matrix = self.cautious(out, self.caution if caution is None else caution)
         look = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
@@ -320,16 +312,17 @@ class RaihaS(HarmonizationModel):
             look = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
         return Prediction(AffineMap(matrix[0].float()), look)
 
+    def cautious(self, output: Output, caution: float) -> Tensor:
+        """A batch's transforms, those that are hardly believed in drawn to the identity: `(B, 12, h, w)`.
 
-def _restrained(matrix: Tensor, composite: Tensor, mask: Tensor, touched: Tensor) -> Tensor:
-    """Transforms drawn to the identity where they change the foreground by little, or are doubted: wrong as often as right."""
-    full = F.interpolate(matrix, size=composite.shape[-2:], mode="bilinear", align_corners=False)
-    move = (mask * (apply_affine(composite, full).clamp(0, 1) - composite)).square().sum() / (3 * mask.sum()).clamp_min(1.0)
-    identity = torch.eye(3, 4, device=matrix.device).reshape(1, 12, 1, 1)
-    seen = move**2 / (move**2 + RESTRAINT**2)
-    # The small term keeps tiny changes, which the first factor leaves undone anyway, off the logarithm of 0.
-    believed = torch.sigmoid(touched - DOUBT + 0.4 * ((move + 0.06 * USUAL) / USUAL).log())
-    return identity + seen * believed[:, None, None, None] * (matrix - identity)
+        Args:
+            caution: 0 gives what the network proposes; at 1 what it half believes is made to a quarter.
+        """
+        if caution <= 0:
+            return output.matrix
+        identity = torch.eye(3, 4, device=output.matrix.device).reshape(1, 12, 1, 1)
+        believed = torch.sigmoid(output.touched).pow(2 * caution)[:, None, None, None]
+        return torch.lerp(identity, output.matrix, believed)
 
 
 def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:
@@ -344,7 +337,9 @@ def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:
 
 def _build(state: State, metadata: Mapping[str, str]) -> RaihaS:
     model = RaihaS(**json.loads(metadata.get("config", "{}")))
-    model.load_state_dict(state)
+    # Weights from before the head was made deeper: it starts as nothing.
+    older = {k: v for k, v in model.state_dict().items() if k.startswith("deeper.") and k not in state}
+    model.load_state_dict({**state, **older})
     return model
 
 
