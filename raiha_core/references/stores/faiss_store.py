@@ -76,7 +76,7 @@ class FaissStore(VectorStore):
             last = int(rows.ids[-1])
         with open(temporary / _FILE, "wb") as file:
             # Through Python's file: FAISS itself cannot open names outside ASCII on Windows.
-            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _PIECE))
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _PIECE))  # type: ignore[attr-defined]
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, final)
@@ -131,7 +131,7 @@ class FaissStore(VectorStore):
                 if _sum(path)[1] != state["crc"]:
                     raise damaged(self.directory, f"{name} is not as it was written")
                 with open(path, "rb") as file:
-                    index = faiss.read_index(faiss.PyCallbackIOReader(file.read, _PIECE))
+                    index = faiss.read_index(faiss.PyCallbackIOReader(file.read, _PIECE))  # type: ignore[attr-defined]
         except (RuntimeError, OSError) as error:
             raise damaged(self.directory, f"{name}: {str(error).splitlines()[0][:100]}") from error
         if hasattr(index, "nlist"):
