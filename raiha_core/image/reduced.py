@@ -217,8 +217,8 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
     elif image.mode == "LAB":
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            source = ImageCms.createProfile("LAB")
-            image = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+            lab = ImageCms.createProfile("LAB")
+            image = ImageCms.profileToProfile(image, lab, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
     image = image.convert("RGB")
     if alpha is None:
         return image

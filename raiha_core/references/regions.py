@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.base import Box
+from ..content.base import Box as Box
 
 LAYOUT = "whole+5, pooled"
 """Where the regions lie, and that an encoder that can do so takes them from one look at the photo."""
