@@ -1,4 +1,5 @@
 # make demo   install and harmonise the bundled example     make test   install and run lint, types and tests
+# make hostile   try broken and hostile input by the thousand
 # Everything lives in .venv; a stamp per set-up makes the second call quick.
 PYTHON ?= python3
 VENV   := .venv
@@ -6,7 +7,7 @@ BIN    := $(VENV)/bin
 # ComfyUI's users get torch and torchvision resolved together, so that the two fit; so do we.
 TORCH  := torch torchvision
 
-.PHONY: demo test lint types tests stress clean
+.PHONY: demo test lint types tests hostile stress clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raiha demo --out demo_out
@@ -22,6 +23,11 @@ types: $(VENV)/.test
 
 tests: $(VENV)/.test
 	$(BIN)/pytest -q
+
+# Ten thousand hostile pictures, masks, checkpoints, indexes and arguments; an hour or so. A few minutes: make hostile CASES=500
+CASES ?= 10000
+hostile: $(VENV)/.test
+	$(BIN)/python -m tests.hostile --cases $(CASES)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

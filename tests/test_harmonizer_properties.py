@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raiha_core import harmonizer as room
+from raiha_core import apply as room
 from raiha_core.harmonizer import Harmonizer, PlacedTransform
 from raiha_core.image import Box, from_array
 from raiha_core.models import AffineMap, ColorTransform, HarmonizationModel, Prediction

@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ..errors import RaihaError
 from . import tiff
-from .picture import Picture, from_array, full_scale
+from .picture import from_array
 from .quiet import quiet
 from .regular import open_regular
 
@@ -79,17 +80,6 @@ def as_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def flattened(picture: Picture) -> Picture:
-    """A picture of any depth without alpha: what is transparent shows mid grey, as in `read_reduced`."""
-    if picture.alpha is None:
-        return picture
-    white = np.float32(full_scale(picture.rgb))
-    share = picture.alpha.astype(np.float32)[..., None] / white
-    colours = picture.rgb.astype(np.float32) * (1 if picture.premultiplied else share) + (1 - share) * (GREY / 255 * white)
-    colours = colours if white == 1 else np.rint(colours)
-    return Picture(colours.astype(picture.rgb.dtype), None, picture.icc, picture.exif, picture.grey)
-
-
 def _read(file: BinaryIO, max_side: int) -> tuple[Image.Image, tuple[int, int]]:
     head = file.read(12)
     file.seek(0)
@@ -139,12 +129,12 @@ def _read_tiff(file: BinaryIO, max_side: int) -> tuple[Image.Image, tuple[int, i
         _check_size(first.imagewidth, first.imagelength, (first.imagewidth, first.imagelength))
     file.seek(0)
     try:
-        page = tiff.read(file)  # type: ignore[arg-type]
-        if page.samples is None:
+        page = tiff.read(Path(file.name))
+        if page.samples is None or page.inks:
             return None
         picture = from_array(np.nan_to_num(page.samples) if page.samples.dtype.kind == "f" else page.samples)
     except RaihaError:
-        return None  # Several pages, of which Pillow gives the first; or samples that it refuses with a reason of its own.
+        return None  # Pillow takes it, or refuses it with a reason of its own.
     picture = replace(picture, premultiplied=page.premultiplied)
     image = picture.pil()
     return _finish(image, image.size, page.orientation, page.icc, max_side)
@@ -227,4 +217,4 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     return flat
 
 
-__all__ = ["GREY", "MAX_PIXELS", "UnreadableImage", "as_tensor", "flattened", "read_reduced"]
+__all__ = ["GREY", "MAX_PIXELS", "UnreadableImage", "as_tensor", "read_reduced"]

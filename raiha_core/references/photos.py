@@ -9,11 +9,11 @@ from typing import BinaryIO
 from ..image.reduced import UnreadableImage, as_tensor
 from ..image.reduced import read_reduced as read_photo
 from ..image.regular import open_regular
-from ..suffixes import PHOTOS
+from ..suffixes import READABLE
 
 __all__ = ["SUFFIXES", "UnreadableImage", "as_tensor", "file_hash", "hash_of", "read_photo"]
 
-SUFFIXES = frozenset(PHOTOS)
+SUFFIXES = frozenset(READABLE)
 
 
 def file_hash(path: str | os.PathLike[str]) -> str:
