@@ -1,6 +1,6 @@
 """The content encoder that ships in the package: no download, no network, a few milliseconds.
 
-An ImageNet MobileNetV2 and a projection to fewer dimensions, taught by `raiha_core.training.encoder` to say the same
+An ImageNet MobileNetV2 and a projection to fewer dimensions, taught by `scripts/make_encoder.py` to say the same
 of an object under any light and before any background.
 """
 

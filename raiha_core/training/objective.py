@@ -128,7 +128,7 @@ def _load_backbone(model: RaihaS, path: Path) -> None:
         model.backbone.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError):
         raise RaihaError(
-            f"{path} holds no backbone of raiha-s; give weights of raiha-s, or what python -m raiha_core.training.distill writes."
+            f"{path} holds no backbone of raiha-s; give weights of raiha-s, or what scripts/distill_backbone.py writes."
         ) from None
 
 
