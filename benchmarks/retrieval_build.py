@@ -3,8 +3,8 @@
     python benchmarks/retrieval_build.py --photos FOLDER [--count 200] [--megapixels 12]
 
 Everything runs on one thread; times are of the processor, so that other work on the machine does not count. Two ways take
-turns in the same run: the way of the index (several photos at a time), and one photo at a time, as it was before. With --megapixels, photos of FOLDER are enlarged, saved as JPEG and read
-from there. Prints JSON.
+turns in the same run: the way of the index (several photos at a time), and one photo at a time, as it was before. With
+--megapixels, photos of FOLDER are enlarged, saved as JPEG and read from there. Prints JSON.
 """
 
 from __future__ import annotations
