@@ -222,7 +222,7 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
     if kind == "model":
         return [*arguments, "--model", "raiha-xxl"], "raiha-s"
     if kind == "strength":
-        return [*arguments, "--strength", "1.5"], "strength"
+        return [*arguments, "--strength", "2.5"], "strength"
     if kind == "device":
         return [*arguments, "--device", "quantum"], "device"
     if kind == "no alpha":
