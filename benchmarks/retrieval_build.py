@@ -3,9 +3,8 @@
     python benchmarks/retrieval_build.py --photos FOLDER [--count 200] [--megapixels 12]
 
 Everything runs on one thread; times are of the processor, so that other work on the machine does not count. Two ways take
-turns in the same run: the way of the index (one look at each photo, several photos at a time), and a pass of the encoder for each
-region, one photo at a time, as it was before. With --megapixels, photos of FOLDER are enlarged, saved as JPEG and read
-from there. Prints JSON.
+turns in the same run: the way of the index (several photos at a time), and one photo at a time, as it was before. With
+--megapixels, photos of FOLDER are enlarged, saved as JPEG and read from there. Prints JSON.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Clock:
         return {**parts, "photos_per_second": round(count / self.spent.total(), 1)}
 
 
-def pooled(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
+def together(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
     """As the index is built."""
     for start in range(0, len(files), BATCH):
         tasks = [Task(1, file.name, str(file), 0, 0) for file in files[start : start + BATCH]]
@@ -64,11 +63,11 @@ def pooled(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
         clock("light", lambda squares=squares: describe(torch.cat(squares)))
 
 
-def passes(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
-    """A pass for each region of each photo."""
+def one_by_one(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
+    """One photo at a time."""
     for file in files:
         image = clock("reading", lambda file=file: (file_hash(file), as_tensor(read_photo(file, 576)[0]))[1])
-        clock("encoder", lambda image=image: ContentEncoder.encode_regions(encoder, [image], REGIONS))
+        clock("encoder", lambda image=image: encoder.encode_regions([image], REGIONS))
         clock("light", lambda image=image: (describe(shrink(image, 256)), look(image)))
 
 
@@ -105,7 +104,7 @@ def main() -> None:
             files = enlarged(files, options.megapixels, Path(folder))
             result["megapixels"] = options.megapixels
             result["megabytes_each"] = round(sum(f.stat().st_size for f in files) / len(files) / 1e6, 2)
-        ways = {"one look": (pooled, Clock()), "a pass for each region": (passes, Clock())}
+        ways = {"several at a time": (together, Clock()), "one by one": (one_by_one, Clock())}
         for way, _ in ways.values():
             way(files[:BATCH], encoder, Clock())
         for _ in range(options.rounds):

@@ -3,7 +3,7 @@
     python benchmarks/retrieval_effect.py VAL --index DIR [--count 60] [--model NAME|FILE]
 
 VAL is a triplet folder whose photos are not in the gallery of the index DIR. Two sets are made of it: *in place* are its
-composites as they are, *pasted* are its objects elsewhere in their own photo, recoloured (as in pasted.py). Each composite is
+composites as they are, *pasted* are its objects elsewhere, recoloured or not (as `raiha evaluate --pasted` makes them). Each is
 harmonised without references, with single ones of each rank, with the first few together, and with photos of other
 kinds that a gallery may hold. Reported is the error (fMSE, 0..255) in percent of that without references, summed over the
 composites; below 100 helps. In brackets of the scores: how often a single reference helped, too. Prints JSON.
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,11 @@ from torch import Tensor
 
 import raiha_core as raiha
 from raiha_core.evaluation import TripletFolder
+from raiha_core.evaluation.datasets import Item
 from raiha_core.image import read_image, read_mask
 from raiha_core.references import ReferenceIndex
-from raiha_core.training.augment import Looks, Recipe, compose
 from raiha_core.training.losses import foreground_mse
-from raiha_core.training.sources import move
+from raiha_core.training.pasted import write_pasted
 
 SIDE = 256
 WEIGHTS = (0.0, 0.35, 0.7, 1.0)
@@ -38,10 +39,8 @@ NUMBERS = (1, 2, 4, 8)
 BRACKETS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
 
 
-def squares(folder: Path, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Composites, real pictures `(N, 3, SIDE, SIDE)` and masks `(N, 1, SIDE, SIDE)`, an even choice of the set."""
-    rows = list(TripletFolder(folder))
-    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
+def squares(rows: Iterable[Item]) -> tuple[Tensor, Tensor, Tensor]:
+    """Composites, real pictures `(N, 3, SIDE, SIDE)` and masks `(N, 1, SIDE, SIDE)`."""
     parts: list[list[Tensor]] = [[], [], []]
     for row in rows:
         found = read_image(row.composite).rgb_tensor(), read_image(row.real).rgb_tensor(), torch.from_numpy(read_mask(row.mask))[None, None]
@@ -49,18 +48,6 @@ def squares(folder: Path, count: int) -> tuple[Tensor, Tensor, Tensor]:
             out.append(torch.nn.functional.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False).clamp(0, 1))
     composites, real, masks = (torch.cat(part) for part in parts)
     return composites, real, masks
-
-
-def pasted(pictures: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Objects elsewhere in their own photos: composites, truth, masks."""
-    g = torch.Generator().manual_seed(4)
-    real, mask = move(pictures, masks, SIDE, g)
-    nothing = Looks(torch.zeros(0, 3, 2, 2, 2), torch.zeros(0, 24, 3))
-    recipe = Recipe(shares={"transfer": 0.5, "edit": 0.5}, regrade=0, capture=0)
-    none = torch.zeros(len(real), dtype=torch.bool)
-    donors, donor_masks = (x.roll(1, 0)[..., ::2, ::2] for x in (pictures, masks))
-    changed, truth = compose(real, mask, donors, donor_masks, real, none, nothing, recipe, g)
-    return changed, truth, mask
 
 
 def odd_photos() -> dict[str, np.ndarray]:
@@ -165,14 +152,17 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    composites, real, masks = squares(options.val, options.count)
     harmonizer = raiha.Harmonizer(options.model)
-    with ReferenceIndex.open(options.index) as index, torch.inference_mode():
+    # An even choice of the set, and as many pasted objects made of it.
+    dataset = TripletFolder(options.val)
+    chosen = dataset.limited(options.count)
+    with ReferenceIndex.open(options.index) as index, torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        pasted = list(write_pasted(dataset, Path(folder), SIDE, limit=options.count))
         report = {
             "model": options.model,
             "photos": len(index),
-            "in place": measure(harmonizer, index, composites, real, masks),
-            "pasted": measure(harmonizer, index, *pasted(real, masks)),
+            "in place": measure(harmonizer, index, *squares(chosen)),
+            "pasted": measure(harmonizer, index, *squares(pasted[:: max(1, len(pasted) // len(chosen))])),
         }
     print(json.dumps(report, indent=2))
 

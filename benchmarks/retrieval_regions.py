@@ -2,7 +2,7 @@
 
     python benchmarks/retrieval_regions.py --data FOLDER [--photos 800] [--queries 200]
 
-FOLDER holds photos/ and masks.jsonl. All vectors are kept in memory. Ways: a pass of the encoder for each region, as before,
+FOLDER holds photos/ and masks.jsonl. All vectors are kept in memory. Ways: a pass of the encoder for each region, as the index does,
 and regions pooled from one look at the whole photo, at several sizes. Queries are objects with masks (3 to 40 % of their photo),
 pasted into another photo or in place, mirrored and relit; counted is how often the object's own photo is among the first five.
 Prints one JSON object with the processor time of the encoder for each photo, on one thread.
@@ -22,22 +22,39 @@ from retrieval_quality import lines, load, paste, relight
 from torch import Tensor
 from torch.nn import functional as F
 
-from raiha_core.content import ContentEncoder, embedded, load_encoder
+from raiha_core.content import load_encoder
+from raiha_core.content.base import Box
+from raiha_core.content.embedded import EmbeddedEncoder
 from raiha_core.references.query import make_query
 from raiha_core.references.regions import REGIONS
 
 BATCH = 8
 
 
-def vectors(way: str, photos: list[Tensor], encoder: ContentEncoder) -> tuple[np.ndarray, float]:
+def vectors(way: str, photos: list[Tensor], encoder: EmbeddedEncoder) -> tuple[np.ndarray, float]:
     """Region vectors `(N, R, D)` of photos, and the encoder's milliseconds for each."""
     start = time.process_time()
     if way == "passes":
-        found = ContentEncoder.encode_regions(encoder, photos, REGIONS)
+        found = encoder.encode_regions(photos, REGIONS)
     else:
-        embedded.REGION_INPUT = int(way)
-        found = torch.cat([encoder.encode_regions(photos[i : i + BATCH], REGIONS) for i in range(0, len(photos), BATCH)])
+        found = torch.cat([pooled(photos[i : i + BATCH], int(way), encoder) for i in range(0, len(photos), BATCH)])
     return found.numpy(), 1000 * (time.process_time() - start) / len(photos)
+
+
+def pooled(photos: list[Tensor], side: int, encoder: EmbeddedEncoder) -> Tensor:
+    """Regions as means of the cells that they cover in the dense map of the whole photo, which the global vector is the mean of."""
+    squares = [F.interpolate(p, (side, side), mode="bilinear", antialias=True, align_corners=False) for p in photos]
+    dense = encoder.net(torch.cat(squares).clamp(0, 1).contiguous(memory_format=torch.channels_last))[1]
+    shares = torch.stack([cover(box, dense.shape[-2], dense.shape[-1]) for box in REGIONS]).to(dense)
+    return F.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2)
+
+
+def cover(box: Box, height: int, width: int) -> Tensor:
+    """How much of each cell of a map a box covers, `(height, width)`."""
+    x, y = torch.arange(width), torch.arange(height)
+    columns = (torch.minimum(x + 1, torch.tensor(box[2] * width)) - torch.maximum(x, torch.tensor(box[0] * width))).clamp_min(0)
+    rows = (torch.minimum(y + 1, torch.tensor(box[3] * height)) - torch.maximum(y, torch.tensor(box[1] * height))).clamp_min(0)
+    return rows[:, None] * columns
 
 
 def main() -> None:
@@ -56,6 +73,7 @@ def main() -> None:
     by_photo = {m["photo"]: m for m in masks}
     names = [sorted(by_photo)[i] for i in rng.permutation(len(by_photo))[: options.photos]]
     encoder = load_encoder("embedded")
+    assert isinstance(encoder, EmbeddedEncoder)
     ways = ("passes", *map(str, options.sizes))
     tables: dict[str, list[np.ndarray]] = {way: [] for way in ways}
     cost: dict[str, list[float]] = {way: [] for way in ways}

@@ -47,7 +47,7 @@ class ContentEncoder(ABC):
         """Encode pictures `(B, 3, H, W)`, sRGB in [0, 1], of any size; the encoder resizes as it needs."""
 
     def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
-        """Vectors of the same regions of several pictures: here each is cut out and encoded; some encoders know a shorter way.
+        """Vectors of the same regions of several pictures; each is cut out and encoded, unless an encoder knows a shorter way.
 
         Args:
             images: `(1, 3, H, W)` each, sRGB in [0, 1], of any sizes.

@@ -7,8 +7,7 @@ from torch.nn import functional as F
 
 from ..content.base import Box as Box
 
-LAYOUT = "whole+5, pooled"
-"""Where the regions lie, and that an encoder that can do so takes them from one look at the photo."""
+LAYOUT = "whole+5"
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
