@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # ComfyUI's users get torch and torchvision resolved together, so that the two fit; so do we.
 TORCH  := torch torchvision
 
-.PHONY: demo test lint types tests hostile clean
+.PHONY: demo test lint types tests hostile stress clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raiha demo --out demo_out
@@ -39,6 +39,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -q $(TORCH) -e ".[demo,encoders,milvus,train,bench,test]"
 	@touch $@ $(VENV)/.demo
+
+# Readers against builds, threads and processes, a minute each.
+stress: $(VENV)/.test
+	RAIHA_STRESS_SECONDS=60 $(BIN)/pytest -q tests/references/test_snapshots.py
 
 clean:
 	rm -rf $(VENV) demo_out artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -76,7 +76,7 @@ class Harmonizer:
         return next(iter(self.model.parameters()), torch.empty(0)).device
 
     def prepare_references(self, references: Sequence[ReferenceLike] | None) -> list[Tensor]:
-        """References as the model wants them, `(1, 3, S, S)` each.
+        """References as the model wants them, `(1, 3, S, S)` each; colours under full transparency do not count.
 
         Raises:
             RaihaError: one cannot be read, or they are no list.

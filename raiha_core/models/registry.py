@@ -141,7 +141,7 @@ def save_model(model: HarmonizationModel, path: Path, *, half: bool = False, **m
         metadata: further facts to keep in the file.
 
     Raises:
-        RaihaError: the file cannot be written; nothing is left of it then.
+        RaihaError: the file cannot be written, or float16 does not hold the weights; nothing is left of it then.
     """
     from safetensors.torch import save_file
 
@@ -150,6 +150,8 @@ def save_model(model: HarmonizationModel, path: Path, *, half: bool = False, **m
         k: (v.to(torch.float16 if k in small else torch.float32) if v.is_floating_point() else v).detach().cpu().contiguous()
         for k, v in model.state_dict().items()
     }
+    if lost := [name for name in small if not state[name].isfinite().all()]:
+        raise RaihaError(f"{lost[0]} has values that float16 does not hold; write the model in full precision.")
     said = {"architecture": model.architecture, "format": str(FORMAT), "config": json.dumps(model.config())}
     try:
         with replacing(path) as part:

@@ -19,6 +19,7 @@ _LARGEST = 1e6
 _SIDES = range(32, 2049)
 _STRIDES = {"raiha-s": 32}
 _USUAL_STRIDE = 8
+_SHARES = frozenset(["caution"])  # settings from 0 to 1
 _MOST = 100_000
 """Of any other number in a configuration; layers of such a width would fill any memory."""
 
@@ -51,9 +52,10 @@ def _check_config(architecture: str, text: str, path: Path) -> None:
     if not isinstance(config, dict):
         raise RaihaError(f"{path} has a configuration that cannot be read; fetch it again.")
     for key, value in config.items():
-        if isinstance(value, str | bool):
+        if isinstance(value, str | bool) and key not in _SHARES:
             continue
-        if not isinstance(value, int) or not 0 <= value <= _MOST:
+        kinds, most = (int | float, 1) if key in _SHARES else (int, _MOST)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value <= most:
             raise RaihaError(f"{path} has the impossible setting {key[:40]} = {str(value)[:40]} in its configuration; fetch it again.")
     side, stride = config.get("input_size", 256), _STRIDES.get(architecture, _USUAL_STRIDE)
     if type(side) is not int or side not in _SIDES or side % stride:

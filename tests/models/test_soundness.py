@@ -25,6 +25,7 @@ def check(architecture="raiha-s", state=None, **metadata):
 
 def test_sound_ones_pass():
     check(config=json.dumps({"input_size": 256}))
+    check(config=json.dumps({"input_size": 256, "caution": 0.25}))
     check("rhnet", config=json.dumps({"ngf": 32, "input_size": 264, "prior": "dinov2:x", "denoise": False}))
     check(state={"half": torch.full((3,), 60000.0, dtype=torch.float16), "none": torch.zeros(0)})
 
@@ -84,3 +85,9 @@ def test_a_written_model_says_its_format_and_a_damaged_one_does_not_load(tmp_pat
 def test_the_meta_device_is_refused():
     with pytest.raises(RaihaError, match="meta"):
         load_model("raiha-s", "meta")
+
+
+@pytest.mark.parametrize("caution", [-0.1, 1.5, "a", True, None, [0]])
+def test_impossible_caution(caution):
+    with pytest.raises(RaihaError, match="impossible setting caution"):
+        check(config=json.dumps({"caution": caution}))
