@@ -27,7 +27,7 @@ tests: $(VENV)/.test
 # Ten thousand hostile pictures, masks, checkpoints, indexes and arguments; an hour or so. A few minutes: make hostile CASES=500
 CASES ?= 10000
 hostile: $(VENV)/.test
-	$(BIN)/python -m tests.hostile --cases $(CASES)
+	$(BIN)/python tests/hostile/run.py --cases $(CASES)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import types
+import importlib.util
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-# The folder as a package of a name of its own: `tests` is none, and its root need not be on the path.
-package = types.ModuleType("raiha_hostile")
-package.__path__ = [str(Path(__file__).parent)]
-sys.modules["raiha_hostile"] = package
-judge = importlib.import_module("raiha_hostile.judge")
+spec = importlib.util.spec_from_file_location("raiha_hostile_run", Path(__file__).with_name("run.py"))
+assert spec is not None and spec.loader is not None
+run = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(run)
+judge = run.corpus()
 SEEDS = {"picture": 120, "mask": 40, "checkpoint": 25, "index": 8, "arguments": 60}
 
 
