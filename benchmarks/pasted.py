@@ -31,7 +31,8 @@ SIDE = 256
 
 def load(folder: Path) -> tuple[Tensor, Tensor]:
     """Real pictures `(N, 3, SIDE, SIDE)` and masks `(N, 1, SIDE, SIDE)`."""
-    pictures, masks = [], []
+    pictures: list[Tensor] = []
+    masks: list[Tensor] = []
     for row in TripletFolder(folder):
         picture, mask = read_image(row.real).rgb_tensor(), torch.from_numpy(read_mask(row.mask))[None, None]
         for x, out in ((picture, pictures), (mask, masks)):

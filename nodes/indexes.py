@@ -99,5 +99,5 @@ def by_key(key: str) -> ReferenceIndex | None:
         for directory, index in _open.items():
             if folders.index_key(directory) == key:
                 return index
-    directory = folders.index_of_key(key)
-    return opened(directory) if directory is not None else None
+    found = folders.index_of_key(key)
+    return opened(found) if found is not None else None
