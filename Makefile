@@ -1,6 +1,7 @@
 # make demo   install and harmonise the bundled example     make test     install and run lint, types and tests
 # make web    lint, types and tests of the browser's side   make lowest   the tests on the oldest versions that are promised
 # make mutants   small changes to the code, of which the tests should notice nine in ten
+# make hostile   try broken and hostile input by the thousand
 # Everything lives in .venv; a stamp per set-up makes the second call quick.
 PYTHON ?= python3
 VENV   := .venv
@@ -8,7 +9,7 @@ BIN    := $(VENV)/bin
 # ComfyUI's users get torch and torchvision resolved together, so that the two fit; so do we.
 TORCH  := torch torchvision
 
-.PHONY: demo test lint types tests web lowest mutants clean
+.PHONY: demo test lint types tests web lowest mutants hostile stress clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raiha demo --out demo_out
@@ -24,7 +25,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 	@mkdir -p .mypy_cache/comfyui && ln -sfn "$(CURDIR)" .mypy_cache/comfyui/raiha_pack
 	cd .mypy_cache/comfyui && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" raiha_pack/nodes
-	$(BIN)/mypy --explicit-package-bases benchmarks scripts
+	MYPYPATH=benchmarks $(BIN)/mypy --explicit-package-bases benchmarks scripts
 
 tests: $(VENV)/.test
 	$(BIN)/pytest -q
@@ -54,6 +55,11 @@ mutants: $(VENV)/.test
 	$(BIN)/python -m pip install --disable-pip-version-check -q "mutmut>=3.6"
 	env -u PYTHONPATH $(BIN)/mutmut run $(MUTANTS)
 
+# Ten thousand hostile pictures, masks, checkpoints, indexes and arguments; an hour or so. A few minutes: make hostile CASES=500
+CASES ?= 10000
+hostile: $(VENV)/.test
+	$(BIN)/python -m tests.hostile --cases $(CASES)
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -64,6 +70,10 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml
 $(VENV)/.test: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -q $(TORCH) -e ".[encoders,milvus,train,bench,test]"
 	@touch $@ $(VENV)/.demo
+
+# Readers against builds, threads and processes, a minute each.
+stress: $(VENV)/.test
+	RAIHA_STRESS_SECONDS=60 $(BIN)/pytest -q tests/references/test_snapshots.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-3.* node_modules demo_out artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import comfy.model_management as model_management
 import folder_paths
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 from comfy_api.latest import ComfyExtension, io
+
+from ..raiha_core.errors import RaihaError
+from .sentences import here
 
 _KNOWN = {field.name for field in dataclasses.fields(io.Schema)}
 
@@ -31,6 +38,68 @@ class RaihaPicks(io.ComfyTypeIO):
 def schema(**fields: Any) -> io.Schema:
     """A schema without the fields that this version of ComfyUI does not know, which would make it raise."""
     return io.Schema(category="Raiha", **{key: value for key, value in fields.items() if key in _KNOWN})
+
+
+Execute = TypeVar("Execute", bound=Callable[..., Any])
+
+
+def checked(*own: str) -> Callable[[Execute], Execute]:
+    """Check an `execute` method's values against its node's schema: ComfyUI does so for widgets, but not for what is linked to them.
+
+    What goes wrong in the method is said with what can be done about it in ComfyUI.
+
+    Args:
+        own: inputs that the node checks by itself, or whose list of options is not the whole truth.
+
+    Raises:
+        RaihaError: (the method, when called) a number beyond its bounds, an option that is none, a value of another type.
+    """
+
+    def wrap(execute: Execute) -> Execute:
+        parameters = inspect.signature(execute)
+
+        @functools.wraps(execute)
+        def run(cls: Any, *values: Any, **named: Any) -> Any:
+            given = parameters.bind(cls, *values, **named).arguments
+            for wanted in cls.define_schema().inputs:
+                if wanted.id in given and wanted.id not in own:
+                    given[wanted.id] = _checked(wanted, given[wanted.id])
+            try:
+                return execute(**given)
+            except RaihaError as error:
+                raise here(error) from None
+
+        return run  # type: ignore[return-value]
+
+    return wrap
+
+
+def _checked(wanted: Any, value: Any) -> Any:
+    """A value of a widget's kind and within its bounds; sockets take what comes."""
+    kind, name = wanted.io_type, wanted.id
+    if kind in ("INT", "FLOAT"):
+        number = _number(value)
+        if number is None or (kind == "INT" and number != int(number)):
+            raise RaihaError(f"{name} is {value!r}; give {'a whole number' if kind == 'INT' else 'a number'}.")
+        if (wanted.min is not None and number < wanted.min) or (wanted.max is not None and number > wanted.max):
+            raise RaihaError(f"{name} is {number:g}; give a number from {wanted.min:g} to {wanted.max:g}.")
+        return int(number) if kind == "INT" else number
+    if kind == "BOOLEAN" and not isinstance(value, bool):
+        if value not in (0, 1):
+            raise RaihaError(f"{name} is {value!r}; give true or false.")
+        return bool(value)
+    if kind == "COMBO" and value not in (wanted.options or ()):
+        raise RaihaError(f"{name} is {value!r}; choose one of {', '.join(map(repr, wanted.options or ()))}.")
+    return value
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, also one written as text; None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Steps:
@@ -58,6 +127,7 @@ __all__ = [
     "RaihaPicks",
     "RaihaReferences",
     "Steps",
+    "checked",
     "folder_paths",
     "io",
     "model_management",

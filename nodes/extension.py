@@ -5,13 +5,16 @@ from __future__ import annotations
 from . import examples, folders, thumbnails
 from .comfy import ComfyExtension, io
 from .harmonize_composite import HarmonizeComposite
+from .harmony_score import HarmonyScore
 from .load_reference_index import LoadReferenceIndex
+from .paste_object import PasteObject
 from .retrieve_references import RetrieveReferences
+from .transfer_look import TransferLook
 from .visualize_attention import VisualizeAttention
 
 
 class RaihaExtension(ComfyExtension):
-    """Four nodes, three kinds of folders, one route."""
+    """The nodes, three kinds of folders, one route."""
 
     async def on_load(self) -> None:
         """Register folders and the route, provide the examples' pictures."""
@@ -23,4 +26,12 @@ class RaihaExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """The nodes, in the order of the menu."""
-        return [LoadReferenceIndex, RetrieveReferences, HarmonizeComposite, VisualizeAttention]
+        return [
+            PasteObject,
+            HarmonizeComposite,
+            LoadReferenceIndex,
+            RetrieveReferences,
+            VisualizeAttention,
+            TransferLook,
+            HarmonyScore,
+        ]

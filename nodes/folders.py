@@ -10,12 +10,16 @@ from ..raiha_core.errors import RaihaError
 from ..raiha_core.models.registry import SHIPPED
 from ..raiha_core.models.registry import SUFFIXES as MODEL_SUFFIXES
 from ..raiha_core.references.manifest import exists as is_index
+from ..raiha_core.references.photos import SUFFIXES
 from .comfy import folder_paths
 
 PACK = Path(__file__).resolve().parent.parent
 MODELS, INDEXES, GALLERIES = "raiha", "raiha_indexes", "raiha_galleries"
 EXAMPLE = "example photos"
 """How the dropdown calls the gallery that ships with the pack."""
+
+_DEPTH = 3
+"""How deep galleries may lie in galleries."""
 
 PHOTOS_OF, INDEX_OF = "photos: ", "index: "
 
@@ -51,6 +55,38 @@ def _names(key: str) -> list[str]:
     return sorted(name for name in found if not name.startswith("."))
 
 
+def _galleries() -> list[str]:
+    """Names of the galleries: the folders in the registered ones, folders with photos in these, and registered folders with photos."""
+    found = []
+    for root in filter(Path.is_dir, _folders(GALLERIES)):
+        found += [root.name] if _has_photos(root) else []
+        found += _under(root, root, set(), _DEPTH)
+    return sorted(set(found))
+
+
+def _under(root: Path, folder: Path, seen: set[Path], depth: int) -> list[str]:
+    """Folders in a folder, as names under `root`; links are followed, but not in circles."""
+    real = folder.resolve()
+    if depth == 0 or real in seen:
+        return []
+    seen.add(real)
+    found = []
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or not entry.is_dir():
+            continue
+        found += [entry.relative_to(root).as_posix()] if folder == root or _has_photos(entry) else []
+        try:
+            found += _under(root, entry, seen, depth - 1)
+        except OSError:  # a folder that may not be read hides nothing else
+            continue
+    return found
+
+
+def _has_photos(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file() for entry in entries)
+
+
 def model_names() -> list[str]:
     """The shipped models and the checkpoints in models/raiha."""
     files = {p.name for folder in _folders(MODELS) if folder.is_dir() for p in folder.iterdir() if p.suffix in MODEL_SUFFIXES}
@@ -69,7 +105,7 @@ def model_path(name: str) -> str | Path:
 def sources() -> list[str]:
     """What a reference index can be loaded from: galleries with photos, and finished indexes."""
     indexes = [name for name in _names(INDEXES) if any(is_index(folder / name) for folder in _folders(INDEXES))]
-    return [PHOTOS_OF + EXAMPLE, *(PHOTOS_OF + name for name in _names(GALLERIES)), *(INDEX_OF + name for name in indexes)]
+    return [PHOTOS_OF + EXAMPLE, *(PHOTOS_OF + name for name in _galleries()), *(INDEX_OF + name for name in indexes)]
 
 
 def gallery_path(source: str) -> Path:
@@ -79,7 +115,16 @@ def gallery_path(source: str) -> Path:
         RaihaError: it is not among the registered ones.
     """
     name = source.removeprefix(PHOTOS_OF)
-    return PACK / "raiha_core" / "demo_data" / "gallery" if name == EXAMPLE else _inside(GALLERIES, name, "gallery")
+    if name == EXAMPLE:
+        return PACK / "raiha_core" / "demo_data" / "gallery"
+    try:
+        return _inside(GALLERIES, name, "gallery")
+    except RaihaError:
+        # A registered folder that holds photos itself goes by its own name.
+        for root in _folders(GALLERIES):
+            if root.name == name and root.is_dir():
+                return root
+        raise
 
 
 def index_path(source: str, encoder: str) -> Path:
@@ -91,8 +136,19 @@ def index_path(source: str, encoder: str) -> Path:
     if source.startswith(INDEX_OF):
         return _inside(INDEXES, source.removeprefix(INDEX_OF), "index")
     name = source.removeprefix(PHOTOS_OF)
-    suffix = "" if encoder == "embedded" else "-" + hashlib.sha256(encoder.encode()).hexdigest()[:8]
+    suffix = "" if encoder == "embedded" else "-" + _digest(encoder)
+    if "/" in name:  # one folder for each index, whatever folder its gallery lies in
+        name = f"{name.replace('/', ' - ')}-{_digest(name)}"
     return _folders(INDEXES)[0] / (name + suffix)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def batch_folder(digest: str) -> Path:
+    """Where photos that came over a wire lie, and beside them their indexes: ComfyUI's temporary folder, emptied when it starts."""
+    return Path(folder_paths.get_temp_directory()) / "raiha" / "galleries" / digest
 
 
 def index_key(directory: Path) -> str:
@@ -102,7 +158,7 @@ def index_key(directory: Path) -> str:
 
 def index_of_key(key: str) -> Path | None:
     """The registered index with this key."""
-    for folder in _folders(INDEXES):
+    for folder in [*_folders(INDEXES), *batch_folder("-").parent.glob("*/indexes")]:
         for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
             if is_index(entry) and index_key(entry) == key:
                 return entry

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..raiha_core import video
-from ..raiha_core.harmonizer import Harmonizer, PlacedTransform
-from ..raiha_core.image import Box
+from ..raiha_core.drift import undo_drift
+from ..raiha_core.errors import RaihaError
+from ..raiha_core.harmonizer import PlacedTransform
+from ..raiha_core.image import Picture
+from ..raiha_core.inputs import as_picture
+from ..raiha_core.parts import Part
+from ..raiha_core.unchanged import visibly_changed, why_unchanged
 from . import folders
-from .comfy import RaihaAttention, RaihaReferences, Steps, io, model_management, schema
+from .comfy import RaihaAttention, RaihaReferences, Steps, checked, io, model_management, schema
+from .masks import RESIZE, SAME
 from .models import managed
 from .types import AttentionSource, Frames, ReferenceSet, frames, named_references
 
 EACH, ONE, SMOOTH = "each image on its own", "video: one transform", "video: smoothed over time"
+HOLD = "video: one frame's transform"
+MODES: dict[str, video.Mode] = {EACH: "each", ONE: "one", HOLD: "anchor", SMOOTH: "smooth"}
+BOTH = "both"
+PARTS: dict[str, Part] = {BOTH: "both", "brightness": "brightness", "colour": "colour"}
+ALL, OWN = "all of them for every image", "one for each image"
 
 
 class HarmonizeComposite(io.ComfyNode):
@@ -48,7 +60,7 @@ class HarmonizeComposite(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "video_mode",
-                    options=[EACH, ONE, SMOOTH],
+                    options=[EACH, ONE, HOLD, SMOOTH],
                     default=EACH,
                     tooltip="For the frames of a clip choose one of the video modes, or the object's colours flicker.",
                 ),
@@ -73,6 +85,41 @@ class HarmonizeComposite(io.ComfyNode):
                     optional=True,
                     tooltip="0 makes everything that the model proposes; up to 1 it makes less and less of what it doubts.",
                 ),
+                io.Image.Input(
+                    "original",
+                    optional=True,
+                    tooltip="After inpainting: the picture as it was before. Where nothing was painted it tells how the VAE shifted "
+                    "the colours; the shift is taken back, and outside the mask the result is the original.",
+                ),
+                io.Combo.Input(
+                    "what",
+                    options=list(PARTS),
+                    default=BOTH,
+                    optional=True,
+                    tooltip="Change brightness and colour, or only one of them.",
+                ),
+                io.Int.Input(
+                    "anchor",
+                    default=0,
+                    min=0,
+                    max=100000,
+                    optional=True,
+                    tooltip="Only for 'video: one frame's transform': which frame, counted from 0.",
+                ),
+                io.Combo.Input(
+                    "reference_use",
+                    options=[ALL, OWN],
+                    default=ALL,
+                    optional=True,
+                    tooltip="Of reference_images: all serve every image of the batch, or the first serves the first image and so on.",
+                ),
+                io.Combo.Input(
+                    "mask_size",
+                    options=[SAME, RESIZE],
+                    default=SAME,
+                    optional=True,
+                    tooltip="What to do with a mask of another size than the image: refuse it, or scale it.",
+                ),
             ],
             outputs=[
                 io.Image.Output("harmonized", display_name="image", tooltip="The composite, its object harmonised."),
@@ -81,6 +128,7 @@ class HarmonizeComposite(io.ComfyNode):
         )
 
     @classmethod
+    @checked("model")
     def execute(
         cls,
         image: Tensor,
@@ -92,55 +140,84 @@ class HarmonizeComposite(io.ComfyNode):
         references: ReferenceSet | None = None,
         reference_images: Tensor | None = None,
         caution: float = 0.0,
+        original: Tensor | None = None,
+        what: str = BOTH,
+        anchor: int = 0,
+        reference_use: str = ALL,
+        mask_size: str = SAME,
     ) -> io.NodeOutput:
         """Harmonise frame by frame into one output; see the help page."""
-        batch = frames(image, mask)
-        pictures = named_references(references, reference_images)
+        batch = frames(image, mask, mask_size == RESIZE)
+        if original is not None:
+            batch = stitched(batch, original)
+        pictures = named_references(references, reference_images, reference_use == OWN)
+        shared, own = pictures, 0
+        if reference_use == OWN:
+            own = 0 if reference_images is None else len(reference_images)
+            if own != len(batch):
+                raise RaihaError(
+                    f"There are {own} reference images for {len(batch)} images; give one for each, or use all for every image."
+                )
+            shared = pictures[: len(pictures) - own]
         loaded = managed(model)
         harmonizer = loaded.ready()
         prepared = harmonizer.prepare_references([p.picture for p in pictures])
-        seen = [i for i in range(len(batch)) if not batch.empty(i)]
-        steps = Steps(2 * len(seen))
-        box = None
-        if video_mode != EACH:
-            box = video.common_box([batch.mask(i) for i in seen], (image.shape[1], image.shape[2]), harmonizer.model.crops)
-        placed = predict(harmonizer, batch, seen, prepared, box, steps, caution)
-        if video_mode == ONE:
-            placed = dict(zip(seen, video.average(list(placed.values())), strict=True))
-        elif video_mode == SMOOTH:
-            placed = dict(zip(seen, video.smooth(list(placed.values()), smoothing), strict=True))
-        out = apply(harmonizer, batch, placed, strength, steps)
-        boxes = tuple(placed[i].box if i in placed else None for i in range(len(batch)))
-        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures))
+        common = prepared[: len(shared)]
+        each = [[*common, r] for r in prepared[len(shared) :]] or [common]
+        way = video.Way(MODES[video_mode], smoothing, anchor)
+        shown = sum(not batch.empty(i) for i in range(len(batch)))
+        steps = Steps(shown + (1 if way.mode == "anchor" else shown))
+        placed, pieces = video.harmonize_clip(
+            harmonizer, batch, each, way, steps.step, strength=strength, caution=caution, part_of_change=PARTS[what]
+        )
+        out, notices = collected(batch, placed, pieces, strength, harmonizer.model.input_size)
+        notices = [*batch.notices(), *notices]
+        for notice in notices:
+            logging.getLogger("raiha").warning("Harmonize Composite: %s", notice)
+        boxes = tuple(p.box if p else None for p in placed)
+        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures, own), ui={"text": notices} if notices else None)
 
 
-def predict(
-    harmonizer: Harmonizer,
-    batch: Frames,
-    seen: Sequence[int],
-    references: list[Tensor],
-    box: Box | None,
-    steps: Steps,
-    caution: float | None = None,
-) -> dict[int, PlacedTransform]:
-    """A transform for every frame that shows some foreground."""
-    placed = {}
-    for i in seen:
-        placed[i], _ = harmonizer.predict(batch.picture(i), batch.mask(i), references, box=box, caution=caution)
-        steps.step()
-    return placed
+def stitched(batch: Frames, original: Tensor) -> Frames:
+    """The batch without what a VAE did to its colours: outside the masks it is the original.
 
-
-def apply(harmonizer: Harmonizer, batch: Frames, placed: dict[int, PlacedTransform], strength: float, steps: Steps) -> Tensor:
-    """The harmonised frames; those without foreground are copied."""
-    out = torch.empty_like(batch.images, device=model_management.intermediate_device())
-    for i, frame in enumerate(batch.images):
-        if i not in placed:
-            out[i] = frame
+    Raises:
+        RaihaError: the originals do not fit.
+    """
+    count = len(batch)
+    if len(original) not in (1, count):
+        raise RaihaError(f"There are {len(original)} originals for {count} images; give one for each, or one for all.")
+    out = torch.empty_like(batch.images)
+    for i in range(count):
+        before = original[min(i, len(original) - 1)].to(batch.images)
+        picture = as_picture(before.permute(2, 0, 1), "The original")
+        if batch.empty(i):
+            out[i] = before
             continue
         mask = batch.mask(i)
-        result = harmonizer.apply(batch.picture(i), mask, placed[i], strength)
-        changed = torch.from_numpy(result.native()).to(out)
-        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame.to(out.device))
-        steps.step()
-    return out
+        mended = torch.from_numpy(undo_drift(batch.picture(i), picture, mask).native()).to(out)
+        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), mended, before)
+    return Frames(out, batch.masks)
+
+
+def collected(
+    batch: Frames, placed: Sequence[PlacedTransform | None], pictures: Iterable[Picture], strength: float, seen_at: int
+) -> tuple[Tensor, list[str]]:
+    """The harmonised frames in ComfyUI's form, and why nothing was changed where that is so.
+
+    What lies outside the masks is taken from the input, in its precision. `seen_at` is the side of the picture that the model saw.
+    """
+    out = torch.empty_like(batch.images, device=model_management.intermediate_device())
+    reasons: dict[str, int] = {}
+    for i, picture in enumerate(pictures):
+        frame, place = batch.images[i].to(out.device), placed[i]
+        if place is None:
+            out[i] = frame
+            continue
+        before, mask = batch.picture(i), batch.mask(i)
+        if strength > 0 and not visibly_changed(before, picture, mask):
+            why = why_unchanged(before, mask, place.box, seen_at, place.transform, strength)
+            reasons[why] = reasons.get(why, 0) + 1
+        changed = torch.from_numpy(picture.native()).to(out)
+        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame)
+    return out, [why if len(batch) == 1 else f"{why} ({count} of {len(batch)} images)" for why, count in reasons.items()]

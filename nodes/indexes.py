@@ -94,10 +94,7 @@ def gallery_state(gallery: Path) -> str:
 
 
 def by_key(key: str) -> ReferenceIndex | None:
-    """The registered index with this key, opened if need be."""
+    """The registered index with this key, as it is on disk now, opened if need be."""
     with _lock:
-        for directory, index in _open.items():
-            if folders.index_key(directory) == key:
-                return index
-    found = folders.index_of_key(key)
+        found = next((place for place in _open if folders.index_key(place) == key), None) or folders.index_of_key(key)
     return opened(found) if found is not None else None

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from ..raiha_core.content import ContentEncoder
 from ..raiha_core.errors import RaihaError
+from ..raiha_core.image import to_8_bit
 from ..raiha_core.references import ReferenceIndex
 from . import folders, indexes
-from .comfy import RaihaIndex, Steps, io, schema
+from .clip_vision import ClipVisionEncoder
+from .comfy import RaihaIndex, Steps, checked, io, schema
+from .mending import built, mended
 from .types import IndexHandle
 
 AUTO = "automatic"
@@ -44,6 +55,29 @@ class LoadReferenceIndex(io.ComfyNode):
                 io.Boolean.Input(
                     "update", default=True, tooltip="Before every run, look for new, changed and deleted photos. Only these are read again."
                 ),
+                io.Boolean.Input(
+                    "rebuild",
+                    default=False,
+                    optional=True,
+                    tooltip="Make the index anew from all of its photos. Turn it off again afterwards.",
+                ),
+                io.Boolean.Input(
+                    "allow_empty",
+                    default=False,
+                    optional=True,
+                    tooltip="Believe it where most photos of the gallery are gone at once. Off: that is asked about, since a drive may be "
+                    "unplugged.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="A vision model that you have (CLIP, SigLIP, DINO), from Load CLIP Vision, in place of the encoder.",
+                ),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="A batch of pictures as the gallery, in place of the source: nothing to put into a folder.",
+                ),
             ],
             outputs=[
                 RaihaIndex.Output("index", display_name="index", tooltip="For Retrieve References."),
@@ -52,44 +86,106 @@ class LoadReferenceIndex(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, source: str) -> bool | str:
-        """Say what is wrong before anything runs; ComfyUI checks the encoder itself."""
+    def validate_inputs(cls, source: str | None = None) -> bool | str:
+        """Say what is wrong before anything runs; ComfyUI checks the encoder itself. What is linked is not known yet."""
         try:
-            if source.startswith(folders.PHOTOS_OF):
-                folders.gallery_path(source)
-            elif not source.startswith(folders.INDEX_OF) or not folders.index_path(source, "embedded").is_dir():
-                return f"{source!r} is neither a gallery nor an index; choose one from the list."
+            if source is not None:
+                _check(source)
         except RaihaError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, source: str, encoder: str, update: bool) -> str:
-        """Runs again when the index or, if it is to be kept up to date, its gallery has changed."""
+    def fingerprint_inputs(
+        cls, source: str | None = None, encoder: str | None = AUTO, update: bool | None = True, rebuild: bool | None = False, **_: Any
+    ) -> str:
+        """Runs again when the index or, if it is to be kept up to date, its gallery has changed; linked values are not known here."""
         try:
-            seen = indexes.state(folders.index_path(source, _name(encoder)))
-            photos = source.startswith(folders.PHOTOS_OF) and update
-            return seen + (indexes.gallery_state(folders.gallery_path(source)) if photos else "")
+            seen = ""
+            for one in folders.sources() if source is None else [source]:
+                seen += indexes.state(folders.index_path(one, _name(encoder or AUTO)))
+                photos = one.startswith(folders.PHOTOS_OF) and (update is None or update)
+                seen += indexes.gallery_state(folders.gallery_path(one)) if photos else ""
+            return seen
         except RaihaError as error:
             return str(error)
 
     @classmethod
-    def execute(cls, source: str, encoder: str = AUTO, update: bool = True) -> io.NodeOutput:
+    @checked("source")
+    def execute(
+        cls,
+        source: str,
+        encoder: str = AUTO,
+        update: bool = True,
+        rebuild: bool = False,
+        allow_empty: bool = False,
+        clip_vision: Any = None,
+        images: Tensor | None = None,
+    ) -> io.NodeOutput:
         """Build or update what needs it, open the index."""
-        directory = folders.index_path(source, _name(encoder))
-        wanted = None if encoder == AUTO else encoder
-        steps = Steps(1)
+        chosen: str | ContentEncoder = ClipVisionEncoder(clip_vision) if clip_vision is not None else _name(encoder)
+        name = chosen if isinstance(chosen, str) else chosen.id
+        gallery: Path | None = None
+        if images is not None:
+            gallery, source = kept(images), "images"
+            directory = gallery.parent / "indexes" / hashlib.sha256(name.encode()).hexdigest()[:8]
+        else:
+            _check(source)
+            directory = folders.index_path(source, name)
+            gallery = folders.gallery_path(source) if source.startswith(folders.PHOTOS_OF) else None
+        if rebuild and gallery is None:
+            raise RaihaError(f"{source!r} cannot be made anew, since its photos are not here; choose a source that begins with 'photos:'.")
+        steps, said = Steps(1), ""
         before = indexes.state(directory)
-        if source.startswith(folders.PHOTOS_OF) and (update or before == "none"):
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            gallery = folders.gallery_path(source)
-            with indexes.installed():
-                ReferenceIndex.build(gallery, directory, _name(encoder), progress=steps.reach).close()
-            indexes.wrote(directory, before)
-        index = indexes.opened(directory, wanted)
+        with indexes.installed():
+            if gallery is not None and (update or rebuild or not folders.is_index(directory)):
+                directory.parent.mkdir(parents=True, exist_ok=True)
+                said = built(gallery, directory, chosen, rebuild, steps.reach, allow_empty=allow_empty)
+                indexes.wrote(directory, before)
+            index, more = _opened(directory, None if chosen == "embedded" and encoder == AUTO else chosen, gallery)
         if not len(index):
             raise RaihaError(f"There are no readable photos in {source!r}; put some into the folder (JPEG, PNG, WebP, TIFF, AVIF).")
-        return io.NodeOutput(IndexHandle(index, folders.index_key(directory)), describe(index))
+        lines = [line for line in (said, more, describe(index)) if line]
+        return io.NodeOutput(IndexHandle(index, folders.index_key(directory)), "\n".join(lines))
+
+
+def _check(source: Any) -> None:
+    """Refuse what is no source.
+
+    Raises:
+        RaihaError: it is neither a gallery nor an index.
+    """
+    text = str(source)
+    if text.startswith(folders.PHOTOS_OF):
+        folders.gallery_path(text)
+    elif not text.startswith(folders.INDEX_OF) or not folders.index_path(text, "embedded").is_dir():
+        raise RaihaError(f"{text!r} is neither a gallery nor an index; choose one from the list.")
+
+
+def _opened(directory: Path, encoder: Any, gallery: Path | None) -> tuple[ReferenceIndex, str]:
+    """An open index, mended first if it does not open; and what had to be mended."""
+    try:
+        return indexes.opened(directory, encoder), ""
+    except RaihaError:
+        said = mended(directory)
+        if not said:
+            raise
+        return indexes.opened(directory, encoder), said
+
+
+def kept(images: Tensor) -> Path:
+    """A batch of pictures as a folder of photos, in ComfyUI's temporary folder, named by what they show."""
+    if not len(images):
+        raise RaihaError("The batch of images is empty; connect at least one picture.")
+    samples = [to_8_bit(image[..., :3].float().clamp(0, 1).cpu().numpy()) for image in images]
+    digest = hashlib.sha256(b"".join(s.tobytes() for s in samples) + str(tuple(images.shape)).encode()).hexdigest()[:16]
+    folder = folders.batch_folder(digest) / "photos"
+    folder.mkdir(parents=True, exist_ok=True)
+    for n, sample in enumerate(samples, 1):
+        file = folder / f"image {n}.png"
+        if not file.exists():
+            Image.fromarray(sample).save(file, compress_level=1)
+    return folder
 
 
 def _name(encoder: str) -> str:
@@ -100,5 +196,6 @@ def describe(index: ReferenceIndex) -> str:
     """What is in an index, for people."""
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
+    lines += [f"left out: {line}" for line in info["left_out"]]
     lines += [f"not readable: {path.name}: {why}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

@@ -12,7 +12,8 @@ from ..raiha_core.errors import RaihaError
 from ..raiha_core.references import Reference, References
 from ..raiha_core.references.index import DEFAULT_WEIGHT
 from . import indexes
-from .comfy import RaihaIndex, RaihaPicks, RaihaReferences, Steps, io, schema
+from .comfy import RaihaIndex, RaihaPicks, RaihaReferences, Steps, checked, io, schema
+from .masks import RESIZE, SAME
 from .picks import parse
 from .types import IndexHandle, ReferenceSet, frames, to_images
 
@@ -54,6 +55,13 @@ class RetrieveReferences(io.ComfyNode):
                 ),
                 # No tooltip: it would lie over the photos, and the strip says itself what to do.
                 RaihaPicks.Input("picks", default="{}", optional=True, socketless=True),
+                io.Combo.Input(
+                    "mask_size",
+                    options=[SAME, RESIZE],
+                    default=SAME,
+                    optional=True,
+                    tooltip="What to do with a mask of another size than the image: refuse it, or scale it.",
+                ),
             ],
             outputs=[
                 RaihaReferences.Output("references", display_name="references", tooltip="For Harmonize Composite."),
@@ -72,6 +80,7 @@ class RetrieveReferences(io.ComfyNode):
         return True
 
     @classmethod
+    @checked()
     def execute(
         cls,
         index: IndexHandle,
@@ -81,10 +90,11 @@ class RetrieveReferences(io.ComfyNode):
         weight: float = DEFAULT_WEIGHT,
         minimum_score: float = 0.0,
         picks: str = "{}",
+        mask_size: str = SAME,
     ) -> io.NodeOutput:
         """Search, and tell the widget what was found."""
-        batch, chosen = frames(image, mask), parse(picks)
-        first = next(i for i in range(len(batch)) if not batch.empty(i))
+        batch, chosen = frames(image, mask, mask_size == RESIZE), parse(picks)
+        first = batch.first_seen()
         composite = batch.picture(first).rgb_tensor().clamp(0, 1)
         area = torch.from_numpy(batch.mask(first))[None, None]
         with indexes.installed():
@@ -95,7 +105,7 @@ class RetrieveReferences(io.ComfyNode):
         for reference in kept:
             squares.append(square(reference))
             steps.step()
-        return io.NodeOutput(ReferenceSet(tuple(kept)), to_images(squares), ui=for_widget(kept, found, index.key))
+        return io.NodeOutput(ReferenceSet(tuple(kept)), to_images(squares, SIDE), ui=for_widget(kept, found, index.key))
 
 
 def square(reference: Reference) -> Tensor:

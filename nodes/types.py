@@ -10,13 +10,14 @@ from torch import Tensor
 
 from ..raiha_core.errors import RaihaError
 from ..raiha_core.image import Box, Mask, Picture
-from ..raiha_core.inputs import as_mask, as_picture
+from ..raiha_core.inputs import as_picture
 from ..raiha_core.models import Attention
 from ..raiha_core.references import Reference, ReferenceIndex
+from .masks import WHITE, Masks, fitted
 from .models import Managed
 
-_WHITE = 0.996
-"""Masks from here on are 1: Load Image (as Mask) reads the white of a greyscale PNG as 254 / 255 in some versions of ComfyUI."""
+_DIM = 0.95
+"""A mask whose brightest value is below this is not merely white that was read a little dark."""
 
 
 @dataclass(frozen=True)
@@ -44,41 +45,75 @@ class NamedPicture:
 
 @dataclass(frozen=True)
 class Frames:
-    """A batch of composites and its masks.
+    """A batch of composites and its masks: a clip, as `raiha_core.video` takes it.
 
     Attributes:
         images: ComfyUI's `(B, H, W, C)`.
-        masks: `(1, H, W)` or `(B, H, W)`.
+        masks: their masks.
     """
 
     images: Tensor
-    masks: Tensor
+    masks: Masks
 
     def __len__(self) -> int:
         return len(self.images)
 
     def picture(self, i: int) -> Picture:
         """One composite."""
-        return as_picture(self.images[i].permute(2, 0, 1), "The image")
+        return as_picture(self.images[i].permute(2, 0, 1), f"The image of frame {i}" if len(self) > 1 else "The image")
 
     def mask(self, i: int) -> Mask:
-        """The mask of one composite."""
-        mask = self.masks[min(i, len(self.masks) - 1)]
-        return as_mask(torch.where(mask >= _WHITE, torch.ones_like(mask), mask))
+        """The mask of one composite; the brightest value of all masks counts as white, so that objects may fade in and out."""
+        return self.masks.mask(i)
+
+    def mask_number(self, i: int) -> int:
+        """Equal for frames that share a mask."""
+        return self.masks.number(i)
+
+    def notices(self) -> list[str]:
+        """What the user should know of images and masks."""
+        brightest = float(self.masks.given.max())
+        dim = [f"The mask's brightest value is {brightest:.2f}; it was taken for white."] if brightest < _DIM else []
+        return dim + list(self.picture(0).notices)
 
     def empty(self, i: int) -> bool:
         """Whether a frame has no foreground."""
-        return not bool((self.masks[min(i, len(self.masks) - 1)] > 0).any())
+        return self.masks.empty(i)
+
+    def first_seen(self) -> int:
+        """The first frame that shows foreground and background.
+
+        Raises:
+            RaihaError: there is none.
+        """
+        for i in range(len(self)):
+            if not self.empty(i) and self.mask(i).min() < 1:
+                return i
+        raise RaihaError("In no frame does the mask show an object and its background; is it inverted in some?")
 
 
 @dataclass(frozen=True)
 class AttentionSource:
-    """`RAIHA_ATTENTION`: all it takes to look again. A clip's attention would fill gigabytes, so it is computed when shown."""
+    """`RAIHA_ATTENTION`: all it takes to look again. A clip's attention would fill gigabytes, so it is computed when shown.
+
+    Attributes:
+        model: that looked.
+        frames: at which it looked.
+        boxes: where in each frame.
+        references: that it was given.
+        own: how many of them, the last ones, belong to one frame each.
+    """
 
     model: Managed
     frames: Frames
     boxes: tuple[Box | None, ...]
     references: tuple[NamedPicture, ...]
+    own: int = 0
+
+    def references_of(self, i: int) -> tuple[NamedPicture, ...]:
+        """The references that frame `i` was given."""
+        shared = len(self.references) - self.own
+        return self.references if not self.own else (*self.references[:shared], self.references[shared + i])
 
     def of(self, i: int) -> Attention:
         """Where the foreground of frame `i` looked.
@@ -87,50 +122,39 @@ class AttentionSource:
             RaihaError: the model has no attention.
         """
         harmonizer = self.model.ready()
-        prepared = harmonizer.prepare_references([r.picture for r in self.references])
+        prepared = harmonizer.prepare_references([r.picture for r in self.references_of(i)])
         _, found = harmonizer.predict(self.frames.picture(i), self.frames.mask(i), prepared, box=self.boxes[i], attention=True)
         if found is None:
             raise RaihaError("This model does not say where it looked; use raiha-s or rhnet.")
         return found
 
 
-def frames(image: Tensor, mask: Tensor) -> Frames:
+def frames(image: Tensor, mask: Tensor, resize_mask: bool = False) -> Frames:
     """Check a batch and its masks.
 
     Raises:
         RaihaError: sizes or numbers do not fit, no foreground, no background.
     """
-    if mask.ndim == 2:
-        mask = mask[None]
-    count, (height, width) = len(image), image.shape[1:3]
-    if not count:
+    if not len(image):
         raise RaihaError("The image batch is empty; connect at least one image.")
-    if mask.shape[1:] != (height, width):
-        hint = "scale one of them so that the sizes agree"
-        if mask.shape[1:] == (64, 64) and not mask.any():
-            hint = "Load Image gives such an empty mask where a picture has no transparency, so paint a mask or connect another"
-        elif all(0 <= m - s < 16 for m, s in zip(mask.shape[1:], (height, width), strict=True)):
-            hint = "VAE Encode cuts sizes down to multiples of 8, so scale the picture and its mask to such a size before it"
-        raise RaihaError(f"The mask is {mask.shape[2]} x {mask.shape[1]} but the image is {width} x {height}; {hint}.")
-    if len(mask) not in (1, count):
-        raise RaihaError(f"There are {len(mask)} masks for {count} images; give one mask for all of them or one for each.")
-    if not (mask > 0).any():
-        raise RaihaError("The mask is empty (all black), so there is no foreground; paint the pasted object white.")
-    if bool((mask.amin((1, 2)) >= _WHITE).any()):
+    masks = fitted(mask, len(image), (image.shape[1], image.shape[2]), resize_mask)
+    if bool((masks.given.amin((1, 2)) >= WHITE * masks.given.max().clamp_max(1)).all()):
         raise RaihaError("The mask covers the whole image, so there is no background to match; is it inverted?")
-    return Frames(image, mask)
+    return Frames(image, masks)
 
 
-def named_references(references: ReferenceSet | None, images: Tensor | None) -> tuple[NamedPicture, ...]:
-    """Retrieved references first, then plain images."""
+def named_references(references: ReferenceSet | None, images: Tensor | None, every: bool = False) -> tuple[NamedPicture, ...]:
+    """Retrieved references first, then plain images; `every`: also those that show nothing."""
     found = [NamedPicture(as_picture(r.load(), "The reference"), r.path.name) for r in (references.references if references else ())]
-    plain = [as_picture(i.permute(2, 0, 1)[:3], "The reference image") for i in (images if images is not None else ())]
-    return tuple(found + [NamedPicture(p, f"image {n}") for n, p in enumerate(plain, 1)])
+    plain = [(n, i.permute(2, 0, 1)[:3]) for n, i in enumerate(images if images is not None else (), 1)]
+    # A picture of one colour shows no material to borrow from: Retrieve References gives one where no photo fits.
+    shown = [(n, i) for n, i in plain if every or not torch.equal(i.amin((1, 2)), i.amax((1, 2)))]
+    return tuple(found + [NamedPicture(as_picture(i, "The reference image"), f"image {n}") for n, i in shown])
 
 
-def to_images(pictures: Sequence[Tensor]) -> Tensor:
-    """Core pictures `(1, 3, H, W)` of one size as ComfyUI's `(B, H, W, 3)`."""
-    return torch.cat([p.permute(0, 2, 3, 1) for p in pictures]) if pictures else torch.zeros(0, 64, 64, 3)
+def to_images(pictures: Sequence[Tensor], side: int) -> Tensor:
+    """Core pictures `(1, 3, H, W)` of one size as ComfyUI's `(B, H, W, 3)`; where there are none, a grey one that any node can take."""
+    return torch.cat([p.permute(0, 2, 3, 1) for p in pictures]) if pictures else torch.full((1, side, side, 3), 0.5)
 
 
 __all__ = ["AttentionSource", "Frames", "IndexHandle", "NamedPicture", "ReferenceSet", "frames", "named_references", "to_images"]

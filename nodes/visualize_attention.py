@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..raiha_core.attention import attention_panels, render_attention
 from ..raiha_core.errors import RaihaError
-from .comfy import RaihaAttention, io, schema
+from .comfy import RaihaAttention, checked, io, schema
 from .types import AttentionSource
 
 WHOLE, POINT = "whole object", "one point"
@@ -56,6 +56,7 @@ class VisualizeAttention(io.ComfyNode):
         )
 
     @classmethod
+    @checked()
     def execute(
         cls, attention: AttentionSource, style: str = WHOLE, x: float = 0.5, y: float = 0.5, frame: int = 0, size: int = 512
     ) -> io.NodeOutput:
@@ -65,11 +66,14 @@ class VisualizeAttention(io.ComfyNode):
             raise RaihaError(f"There is no frame {frame}; the batch has {len(batch)}, counted from 0.")
         if batch.empty(frame):
             raise RaihaError(f"The mask of frame {frame} is empty, so nothing looked anywhere; choose another frame.")
+        if not batch.mask(frame).min() < 1:
+            raise RaihaError(f"The mask of frame {frame} covers everything, so there is nothing to look at; choose another frame.")
         found = attention.of(frame)
         picture, mask, box = batch.picture(frame), batch.mask(frame), attention.boxes[frame]
-        references = [r.picture for r in attention.references]
+        named = attention.references_of(frame)
+        references = [r.picture for r in named]
         query = (x, y) if style == POINT else None
-        labels = [r.name for r in attention.references]
+        labels = [r.name for r in named]
         sheet = render_attention(found, picture, mask, references, box=box, query=query, labels=labels, side=size)
         panels = attention_panels(found, picture, mask, references, box=box, query=query, side=size)
         drawn: Tensor = torch.from_numpy(np.asarray(sheet, np.float32) / np.float32(255))[None]

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from .harmonizer import Harmonizer, Result, harmonize
     from .models import load_model
     from .references import Reference, ReferenceIndex
+    from .transfer import transfer_look
 
 __version__ = "0.1.0"
-__all__ = ["Harmonizer", "RaihaError", "Reference", "ReferenceIndex", "Result", "harmonize", "load_model"]
+__all__ = ["Harmonizer", "RaihaError", "Reference", "ReferenceIndex", "Result", "harmonize", "load_model", "transfer_look"]
 
 _HOME = {
     "Harmonizer": ".harmonizer",
@@ -25,6 +26,7 @@ _HOME = {
     "load_model": ".models",
     "Reference": ".references",
     "ReferenceIndex": ".references",
+    "transfer_look": ".transfer",
 }
 
 

@@ -31,6 +31,8 @@ def desk(scene_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("photo1.jpg", "photo2.jpg"):
         Image.fromarray(rng.integers(0, 255, (6, 6, 3), np.uint8)).resize((96, 96)).save(tmp_path / name)
     shutil.copy(scene_files[0], tmp_path / "composites" / "a.png")
+    Image.open(scene_files[0]).save(tmp_path / "original.tif")
+    Image.open(scene_files[0]).resize((64, 48)).save(tmp_path / "relit.png")
     shutil.copy(scene_files[1], tmp_path / "masks" / "a_mask.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -42,7 +44,7 @@ def test_the_commands(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for line in lines:
         name, *arguments = shlex.split(line)
         assert name == "raiha" and main(arguments) == 0, (line, capsys.readouterr().err)
-    for written in ("result.png", "looked.png", "my.index/manifest.json", "results/a.png"):
+    for written in ("result.png", "looked.png", "my.index/manifest.json", "results/a.png", "result.tif"):
         assert (desk / written).is_file()
 
 

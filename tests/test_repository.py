@@ -52,7 +52,7 @@ def test_the_working_tree_stays_light() -> None:
     sizes = {name: (ROOT / name).stat().st_size for name in done.stdout.decode().split("\0") if (ROOT / name).is_file()}
     largest = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:4])
     assert 5_000_000 < sum(sizes.values()) < LIMIT, (
-        f"{sum(sizes.values()) / 1e6:.1f} MB are tracked ({largest}); see scripts/release_weights.py"
+        f"{sum(sizes.values()) / 1e6:.1f} MB are tracked ({largest}); weights are released by raiha convert --half"
     )
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from raiha_core import video
 from raiha_core.errors import RaihaError
-from raiha_core.harmonizer import PlacedTransform
-from raiha_core.image import Box
+from raiha_core.harmonizer import Harmonizer, PlacedTransform
+from raiha_core.image import Box, Picture, from_array
+from raiha_core.models import load_model
 from raiha_core.models.base import AffineMap, ColorTransform
 from raiha_core.models.guided import fit_local_colours
 
@@ -74,3 +78,145 @@ def test_what_cannot_be_averaged_is_refused() -> None:
     for frames in (0.0, float("nan")):
         with pytest.raises(RaihaError, match="positive"):
             video.smooth([first, second], frames)
+
+
+class Frames:
+    """A clip of noise over a scene, and masks; `numbers` says which frames share one."""
+
+    def __init__(self, masks: list[np.ndarray], numbers: list[int]):
+        self.masks, self.numbers = masks, numbers
+        generator = np.random.default_rng(0)
+        scene = generator.random((48, 64, 3), np.float32)
+        self.pictures = [from_array(np.clip(scene * (0.5 + i / 10), 0, 1).astype(np.float32)) for i in range(len(numbers))]
+        self.made = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def picture(self, i: int) -> Picture:
+        return self.pictures[i]
+
+    def mask(self, i: int) -> np.ndarray:
+        self.made += 1
+        return self.masks[self.numbers[i]]
+
+    def mask_number(self, i: int) -> int:
+        return self.numbers[i]
+
+
+class Dims(Harmonizer):
+    """A harmoniser whose model makes everything as bright as the mean of what it sees; remembers where it looked."""
+
+    def __init__(self) -> None:
+        super().__init__(load_model("raiha-s"))
+        self.boxes: list[Box | None] = []
+        self.references: list[int] = []
+
+    def predict(self, composite, mask, references=(), *, box=None, attention=False, caution=None):  # type: ignore[no-untyped-def]
+        self.boxes.append(box)
+        self.references.append(len(references))
+        gain = float(composite.rgb.mean())
+        return PlacedTransform(affine(gain), box or Box(0, 0, *composite.size)), None
+
+
+def disc(row: int, column: int, size: int = 10) -> np.ndarray:
+    mask = np.zeros((48, 64), np.float32)
+    mask[row : row + size, column : column + size] = 1
+    return mask
+
+
+EMPTY, FULL = np.zeros((48, 64), np.float32), np.ones((48, 64), np.float32)
+
+
+def gains(placed: list[PlacedTransform | None]) -> list[float | None]:
+    return [None if p is None else round(float(grey(p).mean()) * 2, 4) for p in placed]
+
+
+def test_a_clip_in_one_call() -> None:
+    frames = Frames([disc(5, 5), disc(20, 30), EMPTY], [0, 1, 2, 0])
+    means = [float(p.rgb.mean()) for p in frames.pictures]
+    harmonizer = Dims()
+    each = gains(video.transforms(harmonizer, frames))
+    assert each == [pytest.approx(means[0], abs=1e-3), pytest.approx(means[1], abs=1e-3), None, pytest.approx(means[3], abs=1e-3)]
+    assert harmonizer.boxes == [None] * 3
+    steps: list[int] = []
+    one = gains(video.transforms(harmonizer, frames, way=video.Way("one"), step=lambda: steps.append(1)))
+    assert (
+        one[0] == pytest.approx((means[0] + means[1] + means[3]) / 3, abs=1e-3) and one[0] == one[3] and one[2] is None and len(steps) == 3
+    )
+    common = set(harmonizer.boxes[3:])
+    assert len(common) == 1 and None not in common, "one box for the whole clip"
+    held = gains(video.transforms(harmonizer, frames, way=video.Way("anchor", anchor=1)))
+    assert held[0] == held[1] == held[3] == pytest.approx(means[1], abs=1e-3) and held[2] is None
+
+
+def test_frames_that_the_object_fills_get_the_others_change() -> None:
+    frames = Frames([disc(5, 5), FULL], [0, 1, 0])
+    means = [float(p.rgb.mean()) for p in frames.pictures]
+    smooth = gains(video.transforms(Dims(), frames, way=video.Way("smooth", 0.1)))
+    assert smooth[0] == pytest.approx(means[0], abs=1e-3) and smooth[1] == pytest.approx((means[0] + means[2]) / 2, abs=1e-3)
+    with pytest.raises(RaihaError, match=r"mask of frame 1 covers the whole image.*choose a video mode"):
+        video.transforms(Dims(), frames)
+    with pytest.raises(RaihaError, match=r"covers the whole image.*is it inverted"):
+        video.transforms(Dims(), Frames([FULL], [0, 0]), way=video.Way("one"))
+
+
+@pytest.mark.parametrize(
+    ("way", "says"),
+    [
+        (video.Way("anchor", anchor=5), "no frame 5 to hold; the clip has 3"),
+        (video.Way("anchor", anchor=1), "mask of frame 1 is empty.*for example 0"),
+        (video.Way("smooth", -1.0), "positive"),
+    ],
+)
+def test_ways_that_cannot_be(way: video.Way, says: str) -> None:
+    with pytest.raises(RaihaError, match=says):
+        video.transforms(Dims(), Frames([disc(5, 5), EMPTY], [0, 1, 0]), way=way)
+    with pytest.raises(RaihaError, match="mask is empty"):
+        video.transforms(Dims(), Frames([EMPTY], [0, 0]), way=way)
+
+
+def test_references_for_all_frames_or_for_each() -> None:
+    frames, harmonizer = Frames([disc(5, 5)], [0, 0]), Dims()
+    photo = torch.rand(1, 3, 8, 8)
+    video.transforms(harmonizer, frames, [[photo, photo]])
+    video.transforms(harmonizer, frames, [[photo], []])
+    assert harmonizer.references == [2, 2, 1, 0]
+    with pytest.raises(RaihaError, match="references for 3 frames of 2"):
+        video.transforms(harmonizer, frames, [[], [], []])
+
+
+def test_rendered_frames_are_those_the_transforms_say() -> None:
+    frames, harmonizer = Frames([disc(5, 5), EMPTY], [0, 1]), Dims()
+    placed = video.transforms(harmonizer, frames)
+    first, second = video.rendered(harmonizer, frames, placed, strength=0.5)
+    assert np.array_equal(first.rgb, harmonizer.apply(frames.picture(0), frames.mask(0), placed[0], 0.5).rgb)
+    assert second is frames.picture(1)
+
+
+def test_a_shared_mask_is_made_once_for_the_box() -> None:
+    frames = Frames([disc(5, 5)], [0] * 20)
+    video.transforms(Dims(), frames, way=video.Way("anchor"))
+    assert frames.made <= 4, "once to look at it, once for the box, once for the anchor"
+
+
+def test_a_clip_of_paths_and_arrays(tmp_path: Path) -> None:
+    files = []
+    for i, picture in enumerate(Frames([disc(5, 5)], [0, 0]).pictures):
+        files.append(tmp_path / f"{i}.png")
+        Image.fromarray((picture.rgb * 255).astype(np.uint8)).save(files[-1])
+    clip = video.Pictures(files, disc(5, 5))
+    placed, frames = video.harmonize_clip(Dims(), clip, way=video.Way("one"), strength=0.5)
+    results = list(frames)
+    assert len(results) == len(placed) == 2 and video.flicker([p for p in placed if p]) == 0
+    before = clip.picture(1).rgb
+    outside = disc(5, 5) == 0
+    assert np.array_equal(results[1].rgb[outside], before[outside]) and not np.array_equal(results[1].rgb, before)
+    each = video.Pictures(files, [disc(5, 5), disc(20, 20)])
+    assert each.mask_number(1) == 1 and each.mask(1)[25, 25] == 1
+    with pytest.raises(RaihaError, match="3 masks for 2 frames"):
+        video.Pictures(files, [disc(5, 5)] * 3)
+    with pytest.raises(RaihaError, match="no frames"):
+        video.Pictures([], disc(5, 5))
+    with pytest.raises(RaihaError, match="mask of frame 1 is 64 x 40 but the frame is 64 x 48"):
+        video.Pictures(files, [disc(5, 5), disc(5, 5)[:40]]).mask(1)

@@ -2,6 +2,7 @@
 // what was found last is kept in the node's properties, so that it is there again after a reload.
 import { app } from '../../scripts/app.js'
 import { api } from '../../scripts/api.js'
+import { addStyle, after, keepShown, locator, noteChange } from './node.js'
 import { format, parse, shown, toggle } from './picks.js'
 import { words } from './strings.js'
 import { Strip } from './strip.js'
@@ -9,38 +10,16 @@ import { Strip } from './strip.js'
 const FOUND = 'raiha_references'
 const NOTICES = 'raiha_notices'
 const galleries = new Map() // node -> show(output)
+const lastRuns = new Map() // where a node is -> the picks of its last run; undo makes the node anew, but not what was run
 
 function address(photo, size) {
   return api.apiURL(`/raiha/thumbnail/${encodeURIComponent(photo.index)}/${encodeURIComponent(photo.id)}/${size}`)
 }
 
-/** The key under which the frontend files a node's outputs: its id, after that of its subgraph if it is in one. */
-function locator(node) {
-  const root = app.rootGraph ?? app.graph
-  return !node.graph || node.graph === root || node.graph.isRootGraph ? String(node.id) : `${node.graph.id}:${node.id}`
-}
-
-function noteChange() {
-  // Without this, undo would not know of the change, and the tab would not show that there is something to save.
-  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
-  if (tracker?.captureCanvasState) tracker.captureCanvasState()
-  else tracker?.checkState?.()
-}
-
-/** Call `added` after what a node's own handler `name` does. */
-function after(node, name, added) {
-  const own = node[name]
-  node[name] = function (...given) {
-    const result = own?.apply(this, given)
-    added(...given)
-    return result
-  }
-}
-
 function makeGallery(node, inputName, inputData) {
   let value = inputData?.[1]?.default ?? '{}'
-  let applied = null // the picks of the last run, null if unknown
   let notices = []
+  const place = () => `${app.extensionManager?.workflow?.activeWorkflow?.path}|${locator(node)}`
   const found = () => (Array.isArray(node.properties?.[FOUND]) ? node.properties[FOUND] : [])
 
   const render = () => {
@@ -50,11 +29,11 @@ function makeGallery(node, inputName, inputData) {
       picks,
       notices,
       ran: Array.isArray(node.properties?.[FOUND]),
-      changed: applied !== null && applied !== format(picks)
+      changed: (lastRuns.get(place()) ?? format(picks)) !== format(picks)
     })
   }
   const change = (picks) => {
-    applied ??= format(parse(value))
+    if (!lastRuns.has(place())) lastRuns.set(place(), format(parse(value)))
     widget.value = format(picks)
     widget.callback?.(widget.value)
     node.graph?.setDirtyCanvas?.(true, true)
@@ -86,7 +65,7 @@ function makeGallery(node, inputName, inputData) {
   }
   galleries.set(node, show)
   after(node, 'onExecuted', (output) => {
-    if (Array.isArray(output?.[FOUND])) applied = format(parse(value))
+    if (Array.isArray(output?.[FOUND])) lastRuns.set(place(), format(parse(value)))
     show(output)
   })
   after(node, 'onConfigure', render)
@@ -95,6 +74,7 @@ function makeGallery(node, inputName, inputData) {
     galleries.delete(node)
     strip.remove()
   })
+  keepShown(node, strip.root)
   render()
   return { widget, minWidth: 300, minHeight: 320 }
 }
@@ -102,9 +82,7 @@ function makeGallery(node, inputName, inputData) {
 app.registerExtension({
   name: 'raiha.gallery',
   init() {
-    document.head.append(
-      Object.assign(document.createElement('link'), { rel: 'stylesheet', href: new URL('./gallery.css', import.meta.url).href })
-    )
+    addStyle('./gallery.css')
   },
   getCustomWidgets() {
     return { RAIHA_PICKS: makeGallery }

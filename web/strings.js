@@ -1,4 +1,4 @@
-// The few words of the gallery, in the languages of locales/.
+// The few words of the widgets, in the languages of locales/.
 
 const WORDS = {
   en: {
@@ -13,7 +13,12 @@ const WORDS = {
     content: 'content',
     light: 'light',
     gone: 'not in the index any more',
-    help: 'Enter pins, Delete excludes, arrows move'
+    help: 'Enter pins, Delete excludes, arrows move',
+    placerEmpty: 'Connect two Load Image nodes, or run once, to see the pictures here.',
+    placerHint: 'Drag to move, pull the corner to resize.',
+    placerHelp: 'Arrows move, plus and minus resize, brackets turn, M mirrors; with Shift in large steps',
+    corner: 'Pull to resize',
+    linked: 'set by a link'
   },
   zh: {
     empty: '运行工作流后显示合适的照片。',
@@ -27,7 +32,12 @@ const WORDS = {
     content: '内容',
     light: '光照',
     gone: '已不在索引中',
-    help: '回车固定,Delete 排除,方向键移动'
+    help: '回车固定,Delete 排除,方向键移动',
+    placerEmpty: '连接两个“加载图像”节点,或先运行一次,即可在此看到图像。',
+    placerHint: '拖动以移动,拉角点以缩放。',
+    placerHelp: '方向键移动,加减号缩放,方括号旋转,M 镜像;按住 Shift 为大步',
+    corner: '拉动以缩放',
+    linked: '由连线设定'
   }
 }
 

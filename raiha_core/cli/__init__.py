@@ -13,6 +13,7 @@ from ..errors import RaihaError
 # name -> (module, help line): the help line stands here so that `raiha --help` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {
     "harmonize": ("harmonize", "Harmonise a composite, or folders and globs of them."),
+    "transfer": ("transfer", "Give an original the light and colour of an edited version of it."),
     "index": ("index", "Build, update, inspect and verify reference indexes."),
     "retrieve": ("retrieve", "Find references for a composite in an index."),
     "train": ("train", "Train or fine-tune a model."),

@@ -16,6 +16,12 @@ import torch
 
 
 class _Input:
+    io_type = ""
+    # Of the inputs of numbers and of lists only.
+    min: float | None = None
+    max: float | None = None
+    options: list[str] | None = None
+
     def __init__(self, id: str, display_name: str | None = None, optional: bool = False, tooltip: str | None = None, **rest: Any):
         self.id, self.optional, self.tooltip, self.rest = id, optional, tooltip, rest
 
@@ -27,6 +33,7 @@ class _WidgetInput(_Input):
     ):  # fmt: skip
         super().__init__(id, display_name, optional, tooltip, **rest)
         self.default, self.socketless = default, socketless
+        self.min, self.max, self.options = rest.get("min"), rest.get("max"), rest.get("options")
 
 
 class _Output:
@@ -36,7 +43,9 @@ class _Output:
 
 def _type(io_type: str, widget: bool = False) -> type:
     base = _WidgetInput if widget else _Input
-    return type(io_type, (), {"io_type": io_type, "Input": type("Input", (base,), {}), "Output": type("Output", (_Output,), {})})
+    return type(
+        io_type, (), {"io_type": io_type, "Input": type("Input", (base,), {"io_type": io_type}), "Output": type("Output", (_Output,), {})}
+    )
 
 
 @dataclass
@@ -124,7 +133,8 @@ def install(base: Path) -> None:
     io = types.SimpleNamespace(
         Schema=Schema, ComfyNode=ComfyNode, NodeOutput=NodeOutput, WidgetInput=_WidgetInput, ComfyTypeIO=object,
         Custom=_type, comfytype=lambda io_type: lambda cls: type(cls.__name__, (cls,), {"io_type": io_type}),
-        Image=_type("IMAGE"), Mask=_type("MASK"), Int=_type("INT", True), Float=_type("FLOAT", True), Combo=_type("COMBO", True),
+        Image=_type("IMAGE"), Mask=_type("MASK"), ClipVision=_type("CLIP_VISION"),
+        Int=_type("INT", True), Float=_type("FLOAT", True), Combo=_type("COMBO", True),
         Boolean=_type("BOOLEAN", True), String=_type("STRING", True),
     )  # fmt: skip
     cpu = lambda: torch.device("cpu")  # noqa: E731
@@ -139,6 +149,7 @@ def install(base: Path) -> None:
         "folder_paths": {
             "models_dir": str(base / "models"), "add_model_folder_path": add_model_folder_path,
             "get_folder_paths": lambda name: State.folders[name], "get_input_directory": lambda: str(base / "input"),
+            "get_temp_directory": lambda: str(base / "temp"),
         },
         "server": {"PromptServer": types.SimpleNamespace(instance=types.SimpleNamespace(routes=_Routes()))},
     }  # fmt: skip

@@ -48,10 +48,11 @@ def test_video_modes_do_not_flicker(pack: SimpleNamespace, batch: Batch) -> None
     module, video = pack.module("nodes.harmonize_composite"), pack.module("raiha_core.video")
     harmonizer = pack.module("nodes.models").managed("raiha-s").ready()
     frames = pack.module("nodes.types").frames(images, mask)
-    box = video.common_box([frames.mask(0)], images.shape[1:3], True)
-    placed = list(module.predict(harmonizer, frames, range(4), [], box, module.Steps(4)).values())
-    each, smooth, one = video.flicker(placed), video.flicker(video.smooth(placed, 2.0)), video.flicker(video.average(placed))
-    assert one == 0 < smooth < 0.5 * each
+    unsmoothed, smooth, one, held = (
+        video.flicker(video.transforms(harmonizer, frames, way=way))
+        for way in (video.Way("smooth", 1e-3), video.Way("smooth", 2.0), video.Way("one"), video.Way("anchor", anchor=2))
+    )
+    assert one == held == 0 < smooth < 0.5 * unsmoothed
     still = images[:1].repeat(3, 1, 1, 1)
     averaged = pack.HarmonizeComposite.execute(still, mask, video_mode=module.ONE).args[0]
     assert torch.allclose(averaged[0], pack.HarmonizeComposite.execute(still[:1], mask).args[0][0], atol=1e-5)
@@ -79,6 +80,128 @@ def test_frames_without_foreground_are_copied(pack: SimpleNamespace, batch: Batc
     assert torch.equal(out[2], images[2]) and not torch.equal(out[1], images[1])
 
 
+def test_a_frame_that_the_object_fills_gets_the_others_change(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    masks = mask.repeat(4, 1, 1)
+    masks[1] = 1
+    module = pack.module("nodes.harmonize_composite")
+    for mode in (module.ONE, module.SMOOTH, module.HOLD):
+        out = pack.HarmonizeComposite.execute(images, masks, video_mode=mode).args[0]
+        assert not torch.equal(out[1], images[1])
+    with pytest.raises(pack.error, match=r"mask of frame 1 covers everything.*for example 0"):
+        pack.HarmonizeComposite.execute(images, masks, video_mode=module.HOLD, anchor=1)
+    with pytest.raises(pack.error, match="no frame 9 to hold; the clip has 4"):
+        pack.HarmonizeComposite.execute(images, masks, video_mode=module.HOLD, anchor=9)
+
+
+def test_masks_with_one_meaning_are_taken(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    run = pack.HarmonizeComposite.execute
+    out = run(images, mask).args[0]
+    for given in (
+        mask[0],
+        mask.repeat(4, 1, 1),
+        mask.repeat(3, 1, 1),
+        mask[:, None],
+        mask[..., None],
+        mask.half(),
+        mask.repeat(4, 1, 1)[:, None],
+    ):
+        assert torch.equal(run(images, given).args[0], out)
+    double = torch.nn.functional.interpolate(mask[None], scale_factor=2, mode="nearest")[0]
+    with pytest.raises(pack.error, match="let the node scale the mask"):
+        run(images, double)
+    scaled = run(images, double, mask_size="scale to the image").args[0]
+    assert (scaled - out).abs().mean() < 0.005
+    with pytest.raises(pack.error, match="paint a mask"):
+        run(images, torch.zeros(1, 64, 64), mask_size="scale to the image")
+
+
+def test_a_held_frame_is_the_anchors_change(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    module = pack.module("nodes.harmonize_composite")
+    held = pack.HarmonizeComposite.execute(images, mask, video_mode=module.HOLD, anchor=2).args[0]
+    alone = pack.HarmonizeComposite.execute(images[2:3], mask).args[0]
+    assert torch.allclose(held[2], alone[0], atol=1e-5), "one mask: the anchor looks where it would look alone"
+
+
+def test_one_mask_for_a_clip_is_not_copied_for_every_frame(pack: SimpleNamespace, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, mask = batch
+    video, seen = pack.module("raiha_core.video"), []
+    own = video.common_box
+    monkeypatch.setattr(video, "common_box", lambda masks, *more: own((seen.append(1) or m for m in masks), *more))
+    module = pack.module("nodes.harmonize_composite")
+    pack.HarmonizeComposite.execute(images.repeat(2, 1, 1, 1), mask, video_mode=module.ONE)
+    assert len(seen) == 1
+
+
+def test_only_brightness_or_only_colour(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch[0][:1].clamp(0, 1), batch[1]
+    lab = lambda x: pack.module("raiha_core.image.colour").srgb_to_lab(x.permute(0, 3, 1, 2))  # noqa: E731
+    before = lab(images)
+    both, light, colour = (lab(pack.HarmonizeComposite.execute(images, mask, what=w).args[0]) for w in ("both", "brightness", "colour"))
+    inside = (mask == 1)[0]
+    # What leaves the gamut is cut off, which moves the other part a little.
+    assert (light - before)[0, 1:, inside].abs().mean() < 0.3 and (colour - before)[0, 0, inside].abs().mean() < 0.3
+    assert (light - both)[0, 0, inside].abs().mean() < 0.3 and (colour - both)[0, 1:, inside].abs().mean() < 0.3
+    assert (both - before)[0, :, inside].abs().mean() > 1
+
+
+def test_the_original_takes_the_vaes_shift_back(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch[0][:2].clamp(0, 1), batch[1]
+    shifted = (images * torch.tensor([0.9, 0.95, 1.02]) + 0.03).clamp(0, 1)
+    without = pack.HarmonizeComposite.execute(shifted, mask, strength=0.0).args[0]
+    mended = pack.HarmonizeComposite.execute(shifted, mask, strength=0.0, original=images).args[0]
+    outside = (mask == 0).expand(2, -1, -1)
+    assert torch.equal(mended[outside], images[outside]), "outside it is the original, bit for bit"
+    error = [(x - images)[~outside].abs().mean() for x in (without, mended)]
+    assert error[1] < 0.25 * error[0]
+    with pytest.raises(pack.error, match="the original 64 x 96"):
+        pack.HarmonizeComposite.execute(shifted, mask, original=images[:, :, :64])
+    with pytest.raises(pack.error, match="3 originals for 2 images"):
+        pack.HarmonizeComposite.execute(shifted, mask, original=images[:1].repeat(3, 1, 1, 1))
+
+
+def test_a_reference_for_each_image(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch[0][:2], batch[1]
+    photos = torch.rand(2, 40, 60, 3, generator=torch.Generator().manual_seed(5))
+    own = pack.HarmonizeComposite.execute(images, mask, reference_images=photos, reference_use="one for each image")
+    for i in range(2):
+        alone = pack.HarmonizeComposite.execute(images[i : i + 1], mask, reference_images=photos[i : i + 1]).args[0]
+        assert torch.equal(own.args[0][i], alone[0])
+    assert len(pack.VisualizeAttention.execute(own.args[1], frame=1, size=128).args[1]) == 2
+    with pytest.raises(pack.error, match="1 reference images for 2 images"):
+        pack.HarmonizeComposite.execute(images, mask, reference_images=photos[:1], reference_use="one for each image")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"strength": 2.7}, "strength is 2.7; give a number from 0 to 2"),
+        ({"strength": -0.5}, "strength is -0.5"),
+        ({"strength": float("nan")}, "strength is nan; give a number"),
+        ({"strength": None}, "strength is None"),
+        ({"smoothing": 0}, "smoothing is 0; give a number from 0.5"),
+        ({"video_mode": "rubbish"}, "video_mode is 'rubbish'; choose one of"),
+        ({"caution": 3}, "caution is 3"),
+        ({"what": "shape"}, "what is 'shape'"),
+        ({"anchor": 1.5}, "anchor is 1.5; give a whole number"),
+        ({"mask_size": "any"}, "mask_size is 'any'"),
+        ({"reference_use": 3}, "reference_use is 3"),
+        ({"model": "nothing.pth"}, "nothing.pth"),
+    ],
+)
+def test_linked_values_are_checked(pack: SimpleNamespace, batch: Batch, values: dict[str, object], says: str) -> None:
+    with pytest.raises(pack.error, match=says):
+        pack.HarmonizeComposite.execute(*batch, **values)
+
+
+def test_numbers_of_other_kinds_are_taken(pack: SimpleNamespace, batch: Batch) -> None:
+    half = pack.HarmonizeComposite.execute(batch[0][:1], batch[1], strength=0.5).args[0]
+    for value in ("0.5", torch.tensor(0.5)):
+        assert torch.equal(pack.HarmonizeComposite.execute(batch[0][:1], batch[1], strength=value).args[0], half)
+
+
 def test_plain_reference_images_change_the_result(pack: SimpleNamespace, batch: Batch) -> None:
     images, mask = batch
     plain = pack.HarmonizeComposite.execute(images[:1], mask).args[0]
@@ -92,7 +215,10 @@ def test_plain_reference_images_change_the_result(pack: SimpleNamespace, batch: 
         (lambda i, m: (i, m[:, :50]), "The mask is 128 x 50 but the image is 128 x 96"),
         (lambda i, m: (i, torch.zeros(1, 64, 64)), "paint a mask or connect another"),
         (lambda i, m: (i[:, :88, :120], m), "multiples of 8"),
-        (lambda i, m: (i, m.repeat(3, 1, 1)), "3 masks for 4 images"),
+        (lambda i, m: (i, m.repeat(5, 1, 1)), "5 masks for 4 images"),
+        (lambda i, m: (i, torch.cat([m, m * torch.nan])), "mask of frame 1 holds NaN"),
+        (lambda i, m: (i, m.repeat(4, 3, 1, 1)), "mask has the shape 4 x 3 x 96 x 128"),
+        (lambda i, m: (i, torch.cat([m, m * 0 + 1])), "mask of frame 1 covers the whole image.*choose a video mode"),
         (lambda i, m: (i, m * 0), "mask is empty"),
         (lambda i, m: (i, m * 0 + 1), "covers the whole image"),
         (lambda i, m: (i[:0], m), "batch is empty"),
@@ -131,3 +257,25 @@ def test_visualize_attention(pack: SimpleNamespace, batch: Batch) -> None:
     assert not torch.equal(point, sheet)
     with pytest.raises(pack.error, match="no frame 4"):
         pack.VisualizeAttention.execute(attention, frame=4)
+
+
+def test_dim_masks_count_as_white_and_what_nothing_was_done_about_is_said(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    node = pack.HarmonizeComposite
+    full = node.execute(images[:1], mask)
+    dim = node.execute(images[:1], mask * 0.3)
+    assert torch.equal(full.args[0], dim.args[0])
+    assert full.ui is None and "0.30; it was taken for white" in dim.ui["text"][0]
+    flat = node.execute(torch.full_like(images[:2], 0.4), mask)
+    assert "Nothing was changed" in flat.ui["text"][0] and "(2 of 2 images)" in flat.ui["text"][0]
+    assert node.execute(images[:1], mask, strength=0.0).ui is None
+
+
+def test_masks_fade_in_over_a_clip(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    clip = images[:1].repeat(2, 1, 1, 1)
+    out = pack.HarmonizeComposite.execute(clip, torch.cat([mask, mask * 0.5])).args[0]
+    whole, half = (out - clip).abs().flatten(1).mean(1)
+    assert float(half / whole) == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(pack.error, match="covers the whole"):
+        pack.HarmonizeComposite.execute(images[:1], torch.full_like(mask, 0.4))

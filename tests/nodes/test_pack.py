@@ -18,7 +18,7 @@ OURS = {name: spec for name, spec in INFO.items() if name.startswith("Raiha")}
 WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
-def test_four_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
+def test_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
     schemas = {node.define_schema().node_id: node.define_schema() for node in pack.nodes.values()}
     assert set(schemas) == set(OURS), "tests/web/object_info.json lists what a real ComfyUI served"
     for name, schema in schemas.items():
@@ -28,6 +28,28 @@ def test_four_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
         # The strip of photos says itself what to do; a tooltip would lie over the photos.
         assert all(i.tooltip for i in schema.inputs if i.id != "picks") and all(o.tooltip for o in schema.outputs)
         assert {i.id: i.tooltip for i in schema.inputs} == {i: served[i][1].get("tooltip") for i in served}
+
+
+def test_every_linked_value_is_checked(pack: SimpleNamespace) -> None:
+    """ComfyUI checks what widgets hold, but not what is linked to them."""
+    tried = 0
+    for node in pack.nodes.values():
+        inputs = node.define_schema().inputs
+        sockets = {i.id: None for i in inputs if i.io_type not in ("INT", "FLOAT", "COMBO", "BOOLEAN", "RAIHA_PICKS")}
+        for wanted in inputs:
+            bad: list[Any] = {
+                "INT": [1.5, "x", None],
+                "FLOAT": ["x", None, float("inf")],
+                "BOOLEAN": [7, "x"],
+                "COMBO": ["rubbish", None],
+            }.get(wanted.io_type, [])
+            if wanted.io_type in ("INT", "FLOAT"):
+                bad += [wanted.min - 1, wanted.max + 1]
+            for value in [] if wanted.id in ("source", "model") else bad:
+                with pytest.raises(pack.error, match=rf"^{wanted.id} is "):
+                    node.execute(**{**sockets, "source": "x"} if "source" in {i.id for i in inputs} else sockets, **{wanted.id: value})
+                tried += 1
+    assert tried > 80
 
 
 def test_fields_unknown_to_an_old_comfyui_are_left_out(pack: SimpleNamespace) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from aiohttp import web
@@ -44,6 +46,29 @@ def test_a_changed_gallery_runs_again_and_nothing_else(pack: SimpleNamespace) ->
     assert fingerprint(pack, source) == changed
     assert "index: mine" in pack.module("nodes.folders").sources()
     assert len(pack.LoadReferenceIndex.execute("index: mine", update=False).args[0].index) == int(after.split()[0])
+
+
+def test_update_switched_off_is_kept_to_by_the_server_that_built_the_index(pack: SimpleNamespace) -> None:
+    gallery = pack.base / "models/raiha/galleries/still"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    first = pack.LoadReferenceIndex.execute("photos: still", update=False).args[1]
+    next(gallery.glob("*.jpg")).unlink()
+    again = pack.LoadReferenceIndex.execute("photos: still", update=False).args[1]
+    assert int(again.split()[0]) == int(first.split()[0])
+    assert int(pack.LoadReferenceIndex.execute("photos: still").args[1].split()[0]) == int(first.split()[0]) - 1
+
+
+def test_an_emptied_gallery_is_asked_about(pack: SimpleNamespace) -> None:
+    gallery = pack.base / "models/raiha/galleries/drive"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    count = len(pack.LoadReferenceIndex.execute("photos: drive").args[0].index)
+    for photo in gallery.iterdir():
+        photo.unlink()
+    with pytest.raises(pack.error, match="allow empty"):
+        pack.LoadReferenceIndex.execute("photos: drive")
+    assert len(pack.LoadReferenceIndex.execute("photos: drive", update=False).args[0].index) == count
+    with pytest.raises(pack.error, match="no readable photos"):
+        pack.LoadReferenceIndex.execute("photos: drive", allow_empty=True)
 
 
 def test_a_cancelled_build_goes_on_where_it_stopped(pack: SimpleNamespace) -> None:
@@ -106,7 +131,7 @@ def test_retrieve_pins_and_excludes(pack: SimpleNamespace, batch: Batch, index: 
     strict = pack.RetrieveReferences.execute(index, *batch, minimum_score=1.0, picks=json.dumps({"pinned": [last]}))
     assert [p["id"] for p in strict.ui["raiha_references"]] == [last], "pinned photos stay whatever their score"
     none = pack.RetrieveReferences.execute(index, *batch, minimum_score=1.0)
-    assert len(none.args[1]) == 0 and none.ui["raiha_notices"]
+    assert none.args[1].shape == (1, 768, 768, 3) and len(none.ui["raiha_notices"]) == 1, "a picture that Preview Image can take"
     guided = pack.HarmonizeComposite.execute(batch[0][:1], batch[1], references=out.args[0])
     assert not torch.equal(guided.args[0], pack.HarmonizeComposite.execute(batch[0][:1], batch[1]).args[0])
     assert torch.equal(
@@ -121,6 +146,146 @@ def test_a_missing_package_is_named(pack: SimpleNamespace, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(pack.error, match="package faiss, which is not installed"):
         pack.LoadReferenceIndex.execute("photos: unindexed")
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"top_k": 0}, "top_k is 0; give a number from 1 to 16"),
+        ({"weight": 7}, "weight is 7"),
+        ({"minimum_score": "x"}, "minimum_score is 'x'"),
+    ],
+)
+def test_linked_values_are_checked(pack: SimpleNamespace, batch: Batch, index: object, values: dict[str, object], says: str) -> None:
+    with pytest.raises(pack.error, match=says):
+        pack.RetrieveReferences.execute(index, *batch, **values)
+
+
+def test_a_linked_source_is_checked_when_it_is_known(pack: SimpleNamespace) -> None:
+    node = pack.LoadReferenceIndex
+    assert node.validate_inputs(None) is True, "ComfyUI gives None for what is linked"
+    assert fingerprint(pack, None) == fingerprint(pack, None)  # type: ignore[arg-type]
+    assert node.execute(EXAMPLE).args[1].startswith("6 photos")
+    with pytest.raises(pack.error, match="neither a gallery nor an index"):
+        node.execute(None)
+    with pytest.raises(pack.error, match="encoder is 'x'; choose one of"):
+        node.execute(EXAMPLE, "x")
+
+
+def _copied(pack: SimpleNamespace, name: str) -> tuple[str, Path]:
+    """A gallery of the examples under another name: its source and the folder of its index."""
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), pack.base / "models/raiha/galleries" / name)
+    source = f"photos: {name}"
+    return source, pack.module("nodes.folders").index_path(source, "embedded")
+
+
+def test_a_damaged_index_is_mended_and_it_is_said(pack: SimpleNamespace) -> None:
+    source, folder = _copied(pack, "damaged")
+    pack.LoadReferenceIndex.execute(source)
+    (folder / pack.module("raiha_core.references.manifest").NAME).write_text("{")
+    lines = pack.LoadReferenceIndex.execute(source).args[1].splitlines()
+    assert lines[0].startswith("The index was damaged") and lines[1].startswith("6 photos")
+    assert len(pack.LoadReferenceIndex.execute(source).args[1].splitlines()) == 1, "and is sound again"
+
+
+def test_an_index_beyond_repair_is_made_anew(pack: SimpleNamespace) -> None:
+    source, folder = _copied(pack, "ruined")
+    pack.LoadReferenceIndex.execute(source)
+    pack.module("nodes.indexes")._open.clear()
+    for file in folder.glob("catalogue*"):
+        file.write_bytes(b"x" * 4096)
+    lines = pack.LoadReferenceIndex.execute(source).args[1].splitlines()
+    assert "made anew" in lines[0] and lines[1].startswith("6 photos")
+
+
+def test_rebuild(pack: SimpleNamespace) -> None:
+    source, folder = _copied(pack, "again")
+    first = pack.LoadReferenceIndex.execute(source).args[1]
+    before = {p.name for p in folder.iterdir()}
+    assert pack.LoadReferenceIndex.execute(source, rebuild=True).args[1].split(",")[0] == first.split(",")[0]
+    assert before and pack.LoadReferenceIndex.execute("index: again", update=False).args[1].startswith("6 photos")
+    with pytest.raises(pack.error, match="its photos are not here"):
+        pack.LoadReferenceIndex.execute("index: again", rebuild=True)
+
+
+def test_no_sentence_sends_anybody_to_a_command_line(pack: SimpleNamespace) -> None:
+    here, error = pack.module("nodes.sentences").here, pack.error
+    root = Path(__file__).parents[2] / "raiha_core"
+    source = "".join(p.read_text() for folder in ("references", "content") for p in (root / folder).rglob("*.py"))
+    told = re.findall(r"""RaihaError\(\s*f?"([^"]*(?:`raiha |--rebuild|--repair)[^"]*)\"""", source)
+    assert len(told) > 4, "the core's own sentences"
+    for text in told:
+        said = str(here(error(text)))
+        assert "raiha index" not in said and "--re" not in said and "Load Reference Index" in said and said.count(": ") <= text.count(": ")
+    assert str(here(error("The mask is empty; paint it."))) == "The mask is empty; paint it."
+
+
+def test_sub_galleries_and_folders_that_hold_photos_themselves(pack: SimpleNamespace, tmp_path: Path) -> None:
+    folders = pack.module("nodes.folders")
+    nested = pack.base / "models/raiha/galleries/travel/2019/summer"
+    shutil.copytree(folders.gallery_path(EXAMPLE), nested)
+    own = tmp_path / "my photos"
+    shutil.copytree(folders.gallery_path(EXAMPLE), own)
+    (nested / "round").symlink_to(nested.parents[1])  # in a circle
+    pack.state.folders["raiha_galleries"].append(str(own))
+    try:
+        sources = folders.sources()
+        assert {"photos: travel", "photos: travel/2019/summer", "photos: my photos"} <= set(sources)
+        assert not any("round" in s for s in sources) and "photos: travel/2019" not in sources
+        for source in ("photos: travel/2019/summer", "photos: my photos"):
+            assert pack.LoadReferenceIndex.validate_inputs(source) is True
+            assert pack.LoadReferenceIndex.execute(source).args[1].startswith("6 photos")
+            key = folders.index_key(folders.index_path(source, "embedded"))
+            assert folders.index_of_key(key), "its thumbnails can be served"
+    finally:
+        pack.state.folders["raiha_galleries"].pop()
+
+
+def test_a_gallery_from_a_batch_of_images(pack: SimpleNamespace, batch: Batch) -> None:
+    from PIL import Image
+
+    files = sorted(pack.module("nodes.folders").gallery_path(EXAMPLE).glob("*.jpg"))
+    photos = torch.stack([torch.from_numpy(np.asarray(Image.open(f).convert("RGB").resize((160, 120)), np.float32) / 255) for f in files])
+    handle, info = pack.LoadReferenceIndex.execute(EXAMPLE, images=photos[:4]).args
+    assert info.startswith("4 photos")
+    found = pack.RetrieveReferences.execute(handle, *batch, top_k=2)
+    shown = found.ui["raiha_references"]
+    assert len(shown) == 2 and all(p["name"].startswith("image ") for p in shown)
+    assert _get(pack, shown[0]["index"], shown[0]["id"], "small").status == 200
+    again = pack.LoadReferenceIndex.execute(EXAMPLE, images=photos[:4]).args[0]
+    assert again.key == handle.key != pack.LoadReferenceIndex.execute(EXAMPLE, images=photos[:3]).args[0].key
+    with pytest.raises(pack.error, match="batch of images is empty"):
+        pack.LoadReferenceIndex.execute(EXAMPLE, images=photos[:0])
+
+
+class Vision:
+    """As ComfyUI's `ClipVisionModel`: mean colours of sixteen places, and a token for each after one for all."""
+
+    model_type = "toy"
+
+    def __init__(self, gain: float = 1.0):
+        self.weight = torch.eye(3) * gain
+
+    def get_sd(self) -> dict[str, torch.Tensor]:
+        return {"weight": self.weight}
+
+    def encode_image(self, image: torch.Tensor, crop: bool = True) -> dict[str, torch.Tensor]:
+        assert not crop
+        small = torch.nn.functional.adaptive_avg_pool2d(image.permute(0, 3, 1, 2), 4).flatten(2).mT @ self.weight
+        return {"image_embeds": small.flatten(1) + 0.1, "last_hidden_state": torch.cat([small.mean(1, keepdim=True), small], 1)}
+
+
+def test_a_vision_model_in_place_of_an_encoder(pack: SimpleNamespace, batch: Batch) -> None:
+    handle, info = pack.LoadReferenceIndex.execute(EXAMPLE, clip_vision=Vision()).args
+    assert info.startswith("6 photos") and "encoder clip_vision:toy:" in info, "the index remembers which"
+    assert len(pack.RetrieveReferences.execute(handle, *batch, top_k=2).ui["raiha_references"]) == 2
+    again = pack.LoadReferenceIndex.execute(EXAMPLE, clip_vision=Vision()).args[0]
+    assert again.key == handle.key != pack.LoadReferenceIndex.execute(EXAMPLE, clip_vision=Vision(2.0)).args[0].key
+    name = pack.module("nodes.folders").index_path(EXAMPLE, handle.index.encoder_info.id).name
+    with pytest.raises(pack.error, match="made with the encoder"):
+        pack.LoadReferenceIndex.execute(f"index: {name}", clip_vision=Vision(3.0))
+    with pytest.raises(pack.error, match="Load CLIP Vision"):
+        pack.LoadReferenceIndex.execute(EXAMPLE, clip_vision="a model")
 
 
 def _get(pack: SimpleNamespace, key: str, photo: str, size: str) -> web.Response:
@@ -140,6 +305,25 @@ def test_thumbnails_of_catalogued_photos_only(pack: SimpleNamespace, batch: Batc
             _get(pack, key, name, "small")
     with pytest.raises(web.HTTPNotFound):
         _get(pack, photo["index"], photo["id"], "huge")
+
+
+def test_thumbnails_of_what_was_replaced_or_taken_out_are_gone(pack: SimpleNamespace, batch: Batch) -> None:
+    gallery = pack.base / "models/raiha/galleries/changing"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    index = pack.LoadReferenceIndex.execute("photos: changing").args[0]
+    taken, replaced = pack.RetrieveReferences.execute(index, *batch, top_k=2).ui["raiha_references"]
+    for photo in (taken, replaced):
+        assert _get(pack, photo["index"], photo["id"], "small").status == 200
+    shutil.copy(gallery / taken["name"], gallery / replaced["name"])
+    (gallery / taken["name"]).unlink()
+    with pytest.raises(web.HTTPNotFound):
+        _get(pack, replaced["index"], replaced["id"], "small")
+    pack.module("raiha_core.references").ReferenceIndex.build(gallery, index.index.directory, allow_empty=True).close()
+    assert _get(pack, taken["index"], taken["id"], "small").status == 200, "it lies there under the other name"
+    (gallery / replaced["name"]).unlink()
+    pack.module("raiha_core.references").ReferenceIndex.build(gallery, index.index.directory, allow_empty=True).close()
+    with pytest.raises(web.HTTPNotFound):
+        _get(pack, taken["index"], taken["id"], "small")
 
 
 def test_example_pictures_are_provided_and_never_replaced(pack: SimpleNamespace) -> None:

@@ -18,8 +18,9 @@ from aiohttp import web
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
+MEDIA = ROOT / "example_workflows" / "media"
 INFO = json.loads((Path(__file__).parent / "object_info.json").read_text())
-PHOTOS = [(f"{i}{'0123456789abcde'}", f"photo {i}.jpg", 0.9 - i / 10, 0.3 + i / 10) for i in range(1, 6)]
+PHOTOS = [(f"{i:x}{'0123456789abcde'}", f"photo {i}.jpg", max(0.0, 0.9 - i / 10), min(1.0, 0.3 + i / 10)) for i in (*range(1, 16), 0)]
 INDEX = "0123456789ab"
 
 
@@ -58,6 +59,7 @@ class Host:
         app.router.add_get("/ws", self._socket)
         app.router.add_post("/api/prompt", self._prompt)
         app.router.add_get("/api/raiha/thumbnail/{index}/{photo}/{size}", self._thumbnail)
+        app.router.add_get("/api/view", self._view)
         app.router.add_get("/api/settings", self._get_settings)
         app.router.add_post("/api/settings", self._set)
         app.router.add_post("/api/settings/{key}", self._set)
@@ -103,6 +105,8 @@ class Host:
             await self._send("executing", node=node, display_node=node, prompt_id=job)
             if value["class_type"] == "RaihaRetrieveReferences":
                 await self._send("executed", node=node, display_node=node, prompt_id=job, output=_found(value["inputs"]))
+            if value["class_type"] == "RaihaPasteObject":
+                await self._send("executed", node=node, display_node=node, prompt_id=job, output=_pasted(value["inputs"]))
         await self._send("execution_success", prompt_id=job)
         await self._send("executing", node=None, prompt_id=job)
 
@@ -112,8 +116,12 @@ class Host:
         if request.match_info["index"] != INDEX or photo not in {p[0] for p in PHOTOS}:
             return web.Response(status=404)
         file = io.BytesIO()
-        Image.new("RGB", (128, 96), (40 * int(photo[0]), 120, 255 - 40 * int(photo[0]))).save(file, "JPEG")
+        Image.new("RGB", (128, 96), (12 * int(photo[0], 16), 120, 255 - 12 * int(photo[0], 16))).save(file, "JPEG")
         return web.Response(body=file.getvalue(), content_type="image/jpeg")
+
+    async def _view(self, request: web.Request) -> web.StreamResponse:
+        """The examples' pictures, whichever folder they are asked for from."""
+        return await _static(MEDIA, request.query.get("filename", ""))
 
     async def _get_settings(self, _: web.Request) -> web.Response:
         return _json(self._settings)
@@ -158,6 +166,16 @@ def _found(inputs: dict[str, Any]) -> dict[str, Any]:
         for i, name, content, light in order[: inputs["top_k"]]
     ]
     return {"raiha_references": photos, "raiha_notices": []}
+
+
+def _pasted(inputs: dict[str, Any]) -> dict[str, Any]:
+    """As Paste Object reports: pictures of another name than those loaded, and a number that comes over a link."""
+    numbers = {name: inputs[name] if not isinstance(inputs[name], list) else 0.2 for name in ("x", "y", "scale", "rotation", "mirror")}
+    pictures = {
+        part: {"filename": f"raiha_example_{file}", "subfolder": "raiha", "type": "temp"}
+        for part, file in (("background", "cup.jpg"), ("object", "cutout.png"))
+    }
+    return {"raiha_paste": [{**pictures, "placement": numbers}], "raiha_notices": ["A notice."]}
 
 
 def _json(value: Any) -> web.Response:

@@ -21,12 +21,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
+
+from drawn import THUMBNAIL, all_of_them, split, thumbnail  # noqa: E402
 
 from raiha_core import video  # noqa: E402
 from raiha_core.attention import render_attention  # noqa: E402
@@ -38,7 +39,6 @@ from raiha_core.references import ReferenceIndex  # noqa: E402
 EXAMPLES, HELP, IMAGES = ROOT / "example_workflows", ROOT / "web" / "docs", ROOT / "docs" / "images"
 MEDIA, GALLERY = EXAMPLES / "media", ROOT / "raiha_core" / "demo_data" / "gallery"
 SMOOTHING = 4.0
-THUMBNAIL = (480, 360)
 
 READY = "() => window.app?.graph && app.extensionManager && app.extensions?.some(e => e.name === 'raiha.gallery')"
 RUN = """() => new Promise((resolve, reject) => {
@@ -60,36 +60,6 @@ PLACE = """(type) => {
              width: n.size[0] * d.scale, height: (n.size[1] + 30) * d.scale } }"""
 
 
-def split(before: Image.Image, after: Image.Image, mask: np.ndarray) -> Image.Image:
-    """Before on the left, after on the right, with the edge through the object's middle."""
-    out, x = before.convert("RGB"), round(float(np.nonzero(mask > 0.5)[1].mean()))
-    out.paste(after.convert("RGB").crop((x, 0, after.width, after.height)), (x, 0))
-    out.paste((255, 255, 255), (x - 1, 0, x + 2, out.height))
-    return out
-
-
-def thumbnail(picture: Image.Image, name: str) -> None:
-    """Save the middle of a picture as an example's thumbnail."""
-    width, height = THUMBNAIL
-    scale = max(width / picture.width, height / picture.height)
-    large = picture.convert("RGB").resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
-    x, y = (large.width - width) // 2, (large.height - height) // 2
-    large.crop((x, y, x + width, y + height)).save(EXAMPLES / f"{name}.jpg", quality=88)
-
-
-def one_node(harmonizer: Harmonizer) -> None:
-    """Thumbnail of example 1, and Harmonize Composite's help picture: before and after, side by side."""
-    composite = read_image(MEDIA / "raiha_example_cup.jpg")
-    before = composite.pil()
-    mask = read_mask(MEDIA / "raiha_example_cup_mask.png")
-    after = harmonizer.harmonize(composite, mask).image.pil()
-    thumbnail(split(before, after, mask), "1 harmonize with one node")
-    side = Image.new("RGB", (before.width * 2 + 12, before.height), "white")
-    side.paste(before, (0, 0))
-    side.paste(after, (before.width + 12, 0))
-    side.save(HELP / "RaihaHarmonizeComposite" / "before_after.jpg", quality=88)
-
-
 def references(harmonizer: Harmonizer, folder: Path) -> None:
     """Thumbnail of example 2, and Visualize Attention's help picture."""
     composite = read_image(MEDIA / "raiha_example_astronaut.jpg")
@@ -108,18 +78,6 @@ def references(harmonizer: Harmonizer, folder: Path) -> None:
     card.save(EXAMPLES / "2 with references and attention.jpg", quality=90)
 
 
-def insertion(harmonizer: Harmonizer) -> None:
-    """Thumbnail of example 3."""
-    graph = json.loads((EXAMPLES / "3 after object insertion.json").read_text())
-    at = next(n["widgets_values"][:2] for n in graph["nodes"] if n["type"] == "ImageCompositeMasked")
-    scene = Image.open(MEDIA / "raiha_example_scene.jpg").convert("RGB")
-    cutout = Image.open(MEDIA / "raiha_example_cutout.png")
-    pasted, mask = scene.copy(), Image.new("L", scene.size)
-    pasted.paste(cutout.convert("RGB"), at, cutout.getchannel("A"))
-    mask.paste(cutout.getchannel("A"), at)
-    thumbnail(split(pasted, harmonizer.harmonize(pasted, mask).image, as_mask(mask)), "3 after object insertion")
-
-
 def clip(harmonizer: Harmonizer) -> str:
     """Thumbnail of example 4; returns the flicker table."""
     import av
@@ -136,7 +94,9 @@ def clip(harmonizer: Harmonizer) -> str:
     middle = len(pictures) // 2
     after = harmonizer.apply(pictures[middle], masks[middle], smooth[middle]).pil()
     thumbnail(split(pictures[middle].pil(), after, masks[middle]), "4 video frames")
+    held = [placed[0]] * len(placed)
     rows = [("of each frame, as predicted", placed), (f"smoothed, {SMOOTHING:g} frames", smooth), ("one transform", video.average(placed))]
+    rows += [("that of one frame", held)]
     lines = ["| transforms | change per frame |", "| --- | --- |"]
     return "\n".join(lines + [f"| {name} | {video.flicker(transforms):.2f} |" for name, transforms in rows])
 
@@ -174,6 +134,18 @@ class Screens:
         page.evaluate(RUN)
         self.rest(8000)  # until the notes about finished jobs are gone
 
+    def placer(self, file: Path, folder: Path) -> None:
+        """Paste Object with the mouse on the object."""
+        workflow = json.loads((EXAMPLES / "3 paste an object.json").read_text())
+        self.page.evaluate("w => app.loadGraphData(w, true, true, 'Paste')", workflow)
+        self.page.wait_for_timeout(1000)
+        self.page.evaluate(RUN)
+        self.page.evaluate(FIT)
+        self.page.wait_for_timeout(2000)
+        self.page.locator(".raiha-object").hover()
+        self.page.wait_for_timeout(500)
+        self.around([self.page.evaluate(PLACE, "RaihaPasteObject")], file, folder)
+
     def rest(self, milliseconds: int) -> None:
         self.page.mouse.move(600, 1145)  # over nothing that would show a tooltip
         self.page.wait_for_timeout(milliseconds)
@@ -196,7 +168,7 @@ def screenshots(comfyui: str, python: str, folder: Path) -> None:
     """Both renderers, the strip with an enlarged photo, and Load Reference Index."""
     from playwright.sync_api import sync_playwright
 
-    server, test = _module(ROOT / "tests/nodes/comfyui_server.py"), _module(Path(__file__).with_name("test_gallery.py"))
+    server, test = _module(ROOT / "tests/nodes/comfyui_server.py"), _module(Path(__file__).with_name("conftest.py"))
     base = folder / "comfyui"
     base.mkdir()
     with server.started(comfyui, python, base, "raiha") as running, sync_playwright() as started:
@@ -206,6 +178,8 @@ def screenshots(comfyui: str, python: str, folder: Path) -> None:
         screens.whole("nodes-classic", folder)
         screens.open(vue=True)
         screens.whole("nodes-vue", folder)
+        screens.placer(HELP / "RaihaPasteObject" / "placer.jpg", folder)
+        screens.open(vue=True)
         place = screens.page.evaluate(PLACE, "RaihaLoadReferenceIndex")
         screens.around([place], HELP / "RaihaLoadReferenceIndex" / "node.jpg", folder)
         screens.page.locator(".raiha-card").nth(1).hover()
@@ -232,9 +206,8 @@ def main() -> None:
     began, harmonizer = time.monotonic(), Harmonizer()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        one_node(harmonizer)
         references(harmonizer, folder)
-        insertion(harmonizer)
+        all_of_them(harmonizer)
         table = clip(harmonizer)
         write_table(table)
         print(table, flush=True)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from raiha_core.cli import main
+
+GALLERY = Path(__file__).parents[2] / "raiha_core" / "demo_data" / "gallery"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """A photo and a smaller, darker version of it."""
+    photo = Image.open(GALLERY / "chelsea.jpg").convert("RGB").resize((240, 160))
+    photo.save(tmp_path / "photo.png")
+    photo.resize((120, 80)).point([round(v * 0.6) for v in range(256)] * 3).save(tmp_path / "version.png")
+    return tmp_path / "photo.png", tmp_path / "version.png"
+
+
+def test_one_picture(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.png"
+    assert main(["transfer", *map(str, pair), "-o", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["output"] == str(out)
+    before, after = (np.asarray(Image.open(p), float) for p in (pair[0], out))
+    assert after.shape == before.shape and abs(after.mean() / before.mean() - 0.6) < 0.02
+    mask = np.zeros((160, 240), np.uint8)
+    mask[40:120, 60:180] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert main(["transfer", *map(str, pair), str(tmp_path / "mask.png"), "-o", str(out)]) == 0
+    assert capsys.readouterr().out == f"wrote {out}\n"
+    masked = np.asarray(Image.open(out), float)
+    assert np.array_equal(masked[mask == 0], before[mask == 0]) and masked[mask > 0].mean() < 0.7 * before[mask > 0].mean()
+
+
+def test_folders_go_on_after_a_bad_file(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, file in (("originals", pair[0]), ("versions", pair[1])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(file.read_bytes())
+        (tmp_path / folder / "b.png").write_bytes(file.read_bytes() if folder == "originals" else b"no picture")
+    arguments = ["transfer", str(tmp_path / "originals"), str(tmp_path / "versions"), "-o", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert "1 written, 1 failed" in told.out and "b.png" in told.err and (tmp_path / "out" / "a.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["{photo}", "{version}", "-o", "{photo}"], "would be overwritten"),
+        (["{photo}", "{folder}", "-o", "x.png"], "Some are files and some are folders"),
+        (["{folder}", "{folder}", "-o", "x.png"], "needs a folder"),
+        (["{photo}", "{version}", "-o", "x.png", "--strength", "2"], "from 0 to 1"),
+        (["{photo}", "{nothing}", "-o", "{out}"], "nothing.png"),
+        (["{photo}", "{version}", "-o", "x.gif"], "suffix"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    names = {"photo": pair[0], "version": pair[1], "folder": tmp_path, "nothing": tmp_path / "nothing.png", "out": tmp_path / "o.png"}
+    assert main(["transfer", *(a.format(**names) for a in arguments)]) == 2
+    told = capsys.readouterr().err
+    assert says in told and told.count("\n") == 1 and not (tmp_path / "o.png").exists()
