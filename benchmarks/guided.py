@@ -84,7 +84,7 @@ def measure(data: Path, row: dict[str, str], side: int, network: str, methods: d
     if inside.sum() < 200 or inside_small.sum() < 50:
         return None
     expected = energy(composite, inside) * energy(small_t, inside_small) / energy(small_c, inside_small)
-    found = {}
+    found: dict[str, tuple[float, ...]] = {}
     for name, upsample in {**methods, "truth": lambda *_: real}.items():
         moved = upsample(composite, small_c, small_t, (small_m > 0.5).float())
         result = composite + mask * (moved.clamp(0, 1) - composite)

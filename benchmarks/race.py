@@ -20,6 +20,7 @@ import numpy as np
 
 from raiha_core.training.config import TrainConfig, read_config
 from raiha_core.training.loop import Steps, Trainer
+from raiha_core.training.sources import Triplets
 
 
 class Racer(Trainer):
@@ -35,7 +36,9 @@ class Racer(Trainer):
             # A step's share of the schedule is the clock's share of the budget.
             length = round(self.step * seconds / wall) if wall else 10**9
             self.config = dataclasses.replace(self.config, steps=max(self.step + 1, length))
-            window.append(self._train_step(batches[self.step]))
+            batch = batches[self.step]
+            assert isinstance(batch, Triplets)  # assembled, as asked for above
+            window.append(self._train_step(batch))
             self.step += 1
             wall, processor = wall + time.monotonic() - began, processor + time.process_time() - used
             ended = wall >= seconds

@@ -63,7 +63,8 @@ class Synthetic:
         size = np.linalg.norm(step, axis=1, keepdims=True) / 3 / step.shape[1] ** 0.5
         noise = self.noise[rng.integers(BATCH, size=count)] * size
         mixed = self.real[a] + rng.random((count, 1), np.float32) * step + noise
-        return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+        unit: np.ndarray = (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+        return unit
 
     def count(self, after: int = 0) -> int:
         """See `VectorSource`."""

@@ -96,6 +96,5 @@ def gallery_state(gallery: Path) -> str:
 def by_key(key: str) -> ReferenceIndex | None:
     """The registered index with this key, as it is on disk now, opened if need be."""
     with _lock:
-        directory = next((place for place in _open if folders.index_key(place) == key), None)
-    directory = directory or folders.index_of_key(key)
-    return opened(directory) if directory is not None else None
+        found = next((place for place in _open if folders.index_key(place) == key), None) or folders.index_of_key(key)
+    return opened(found) if found is not None else None

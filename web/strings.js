@@ -43,5 +43,6 @@ const WORDS = {
 
 /** The words of a locale such as 'en' or 'zh-TW'; English where there are none. */
 export function words(locale) {
-  return WORDS[String(locale ?? '').split('-')[0]] ?? WORDS.en
+  const language = String(locale ?? '').split('-')[0]
+  return Object.hasOwn(WORDS, language) ? WORDS[language] : WORDS.en
 }

@@ -37,11 +37,20 @@ export class Strip {
     this.root.addEventListener('keydown', (event) => this.onKey(event))
   }
 
-  /** Show photos `{ id, index, name, content, illumination }` with their picks. */
+  /**
+   * Show photos with their picks.
+   * @param {object} state
+   * @param {{ id: string, index: string, name: string, content: number, illumination: number, width?: number, height?: number }[]} state.photos
+   * @param {{ pinned: string[], excluded: string[] }} state.picks
+   * @param {string[]} [state.notices]
+   * @param {boolean} [state.ran] whether the node has run, so that no photos means that none fits
+   * @param {boolean} [state.changed] whether the picks are others than those of the last run
+   */
   render({ photos, picks, notices = [], ran = false, changed = false }) {
     const { words } = this.options
     this.enlarge(null)
-    const focused = this.grid.contains(document.activeElement) ? document.activeElement.dataset.id : null
+    const active = /** @type {HTMLElement | null} */ (document.activeElement)
+    const focused = active && this.grid.contains(active) ? active.dataset.id : null
     this.grid.replaceChildren(...photos.map((photo, i) => this.card(photo, picks, i)))
     if (focused) this.grid.querySelector(`[data-id="${focused}"]`)?.focus({ preventScroll: true })
     const parts = []

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_lower_bound_becomes_a_version(script: Callable[[str], ModuleType]) -> None:
+    lowest = script("lowest_versions").lowest
+    text = 'dependencies = [\n  "torch",\n  "numpy>=1.25",\n  "faiss-cpu>=1.8.0",\n]\nmore = ["other>=3"]\n'
+    assert lowest(text) == ["numpy==1.25", "faiss-cpu==1.8.0"] and lowest("") == []
+    ours = lowest((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert len(ours) >= 8 and not [r for r in ours if r.startswith("torch")]
