@@ -27,12 +27,14 @@ from torch import Tensor
 from raiha_core.content.base import ContentEncoder, ContentFeatures
 from raiha_core.illumination import DESCRIPTOR_DIM, describe
 from raiha_core.references import ReferenceIndex
+from raiha_core.references import manifest as manifests
 from raiha_core.references.builder import Writer
-from raiha_core.references.catalogue import Catalogue, Entry
+from raiha_core.references.catalogue import Catalogue
 from raiha_core.references.checks import open_store
 from raiha_core.references.lookalike import BYTES
 from raiha_core.references.regions import REGIONS
-from raiha_core.references.stores import VectorRows
+from raiha_core.references.rows import Entry
+from raiha_core.references.stores import Access, VectorRows
 from raiha_core.references.stores.faiss_store import FaissStore
 
 BATCH = 20_000
@@ -67,7 +69,7 @@ class Synthetic:
         """See `VectorSource`."""
         return max(0, self.total - after)
 
-    def rows(self, after: int = 0, batch: int = BATCH) -> Iterator[VectorRows]:
+    def rows(self, after: int = 0, batch: int = BATCH, light: bool = False) -> Iterator[VectorRows]:
         """See `VectorSource`; the same vectors each time, never all in memory."""
         for start in range(0, self.total, BATCH):
             size = min(BATCH, self.total - start)
@@ -108,7 +110,8 @@ def milliseconds(action: Callable[[int], Any], count: int) -> dict[str, float]:
 
 def real_vectors(index: str) -> np.ndarray:
     """Whole-image and region vectors of an index, at most 20,000."""
-    pieces = [rows.content for rows in Catalogue(Path(index)).rows()]
+    folder = Path(index)
+    pieces = [rows.content for rows in Catalogue(folder, manifests.load(folder)).rows(light=False)]
     vectors = np.concatenate(pieces)
     chosen = np.random.default_rng(0).permutation(len(vectors))[:20_000]
     return np.ascontiguousarray(vectors[chosen])
@@ -203,15 +206,16 @@ def library(options: argparse.Namespace) -> dict[str, Any]:
         gallery, folder = Path(scratch, "g"), Path(scratch, "i")
         gallery.mkdir()
         ReferenceIndex.build(gallery, folder, encoder).close()
-        with ReferenceIndex.open(folder, encoder) as empty:
-            catalogue = Catalogue(folder)
-            writer = Writer(catalogue, open_store(folder, empty._manifest, None), empty._manifest)
+        made = manifests.load(folder)
+        catalogue = Catalogue(folder, made, write=True)
+        writer = Writer(catalogue, open_store(folder, made, Access()), made)
         entries = []
         for i, start in enumerate(range(0, options.photos * len(REGIONS), len(REGIONS))):
             (gallery / f"{i}.jpg").touch()
+            stamp = (gallery / f"{i}.jpg").stat().st_mtime_ns
             light = torch.from_numpy(rng.random(DESCRIPTOR_DIM).astype(np.float32) * 0.05)
             vectors = source.draw(np.random.default_rng(start), len(REGIONS))
-            entries.append(Entry(1, f"{i}.jpg", 0, 0, f"{i:064x}"[::-1], None, 300, 200, rng.bytes(BYTES), light.numpy(), vectors))
+            entries.append(Entry(1, f"{i}.jpg", 0, stamp, f"{i:064x}"[::-1], None, 300, 200, rng.bytes(BYTES), light.numpy(), vectors))
         catalogue.put(entries, REGIONS)
         writer.publish()
         composite, mask = torch.rand(1, 3, 200, 300), torch.zeros(1, 1, 200, 300)

@@ -29,6 +29,7 @@ from raiha_core.content import load_encoder
 from raiha_core.image import read_image, read_mask
 from raiha_core.image.colour import linear_to_srgb, srgb_to_linear
 from raiha_core.references import ReferenceIndex, contact_sheet
+from raiha_core.references import manifest as manifests
 from raiha_core.references.catalogue import Catalogue
 from raiha_core.references.lookalike import SAME, look, resemblance
 from raiha_core.references.photos import as_tensor, read_photo
@@ -146,7 +147,7 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
 
 def files_of(index: ReferenceIndex, folder: Path) -> dict[int, Path]:
     """The file of each photo of an index, by its row."""
-    catalogue = Catalogue(folder)
+    catalogue = Catalogue(folder, manifests.load(folder))
     places = dict(zip((r.id for r in catalogue.roots()), index.galleries, strict=True))
     return {f.image: places[f.root] / f.path for f in catalogue.files() if f.image is not None}
 
@@ -219,7 +220,7 @@ def lookalikes(options: argparse.Namespace) -> dict[str, Any]:
     scores: dict[str, list[float]] = {}
     with ReferenceIndex.open(folder) as index:
         files = files_of(index, folder)
-        catalogue = Catalogue(folder)
+        catalogue = Catalogue(folder, manifests.load(folder))
         whole = {r.image: r.content for r in catalogue.regions_of(files) if r.box == WHOLE}
         photos, table = np.array(list(whole)), np.stack(list(whole.values()))
         mistaken: list[tuple[float, str, str]] = []

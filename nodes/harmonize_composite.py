@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -14,6 +15,7 @@ from ..raiha_core.harmonizer import PlacedTransform
 from ..raiha_core.image import Picture
 from ..raiha_core.inputs import as_picture
 from ..raiha_core.parts import Part
+from ..raiha_core.unchanged import visibly_changed, why_unchanged
 from . import folders
 from .comfy import RaihaAttention, RaihaReferences, Steps, checked, io, model_management, schema
 from .masks import RESIZE, SAME
@@ -168,9 +170,12 @@ class HarmonizeComposite(io.ComfyNode):
         placed, pieces = video.harmonize_clip(
             harmonizer, batch, each, way, steps.step, strength=strength, caution=caution, part_of_change=PARTS[what]
         )
-        out = collected(batch, placed, pieces)
+        out, notices = collected(batch, placed, pieces, strength, harmonizer.model.input_size)
+        notices = [*batch.notices(), *notices]
+        for notice in notices:
+            logging.getLogger("raiha").warning("Harmonize Composite: %s", notice)
         boxes = tuple(p.box if p else None for p in placed)
-        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures, own))
+        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures, own), ui={"text": notices} if notices else None)
 
 
 def stitched(batch: Frames, original: Tensor) -> Frames:
@@ -195,14 +200,24 @@ def stitched(batch: Frames, original: Tensor) -> Frames:
     return Frames(out, batch.masks)
 
 
-def collected(batch: Frames, placed: Sequence[PlacedTransform | None], pictures: Iterable[Picture]) -> Tensor:
-    """The harmonised frames in ComfyUI's form; what lies outside the masks is taken from the input, in its precision."""
+def collected(
+    batch: Frames, placed: Sequence[PlacedTransform | None], pictures: Iterable[Picture], strength: float, seen_at: int
+) -> tuple[Tensor, list[str]]:
+    """The harmonised frames in ComfyUI's form, and why nothing was changed where that is so.
+
+    What lies outside the masks is taken from the input, in its precision. `seen_at` is the side of the picture that the model saw.
+    """
     out = torch.empty_like(batch.images, device=model_management.intermediate_device())
+    reasons: dict[str, int] = {}
     for i, picture in enumerate(pictures):
-        frame = batch.images[i].to(out.device)
-        if placed[i] is None:
+        frame, place = batch.images[i].to(out.device), placed[i]
+        if place is None:
             out[i] = frame
             continue
+        before, mask = batch.picture(i), batch.mask(i)
+        if strength > 0 and not visibly_changed(before, picture, mask):
+            why = why_unchanged(before, mask, place.box, seen_at, place.transform, strength)
+            reasons[why] = reasons.get(why, 0) + 1
         changed = torch.from_numpy(picture.native()).to(out)
-        out[i] = torch.where(torch.from_numpy(batch.mask(i) > 0)[..., None].to(out.device), changed, frame)
-    return out
+        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame)
+    return out, [why if len(batch) == 1 else f"{why} ({count} of {len(batch)} images)" for why, count in reasons.items()]

@@ -94,10 +94,8 @@ def gallery_state(gallery: Path) -> str:
 
 
 def by_key(key: str) -> ReferenceIndex | None:
-    """The registered index with this key, opened if need be."""
+    """The registered index with this key, as it is on disk now, opened if need be."""
     with _lock:
-        for directory, index in _open.items():
-            if folders.index_key(directory) == key:
-                return index
-    directory = folders.index_of_key(key)
+        directory = next((place for place in _open if folders.index_key(place) == key), None)
+    directory = directory or folders.index_of_key(key)
     return opened(directory) if directory is not None else None

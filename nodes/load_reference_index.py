@@ -61,6 +61,13 @@ class LoadReferenceIndex(io.ComfyNode):
                     optional=True,
                     tooltip="Make the index anew from all of its photos. Turn it off again afterwards.",
                 ),
+                io.Boolean.Input(
+                    "allow_empty",
+                    default=False,
+                    optional=True,
+                    tooltip="Believe it where most photos of the gallery are gone at once. Off: that is asked about, since a drive may be "
+                    "unplugged.",
+                ),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
@@ -111,6 +118,7 @@ class LoadReferenceIndex(io.ComfyNode):
         encoder: str = AUTO,
         update: bool = True,
         rebuild: bool = False,
+        allow_empty: bool = False,
         clip_vision: Any = None,
         images: Tensor | None = None,
     ) -> io.NodeOutput:
@@ -132,7 +140,7 @@ class LoadReferenceIndex(io.ComfyNode):
         with indexes.installed():
             if gallery is not None and (update or rebuild or not folders.is_index(directory)):
                 directory.parent.mkdir(parents=True, exist_ok=True)
-                said = built(gallery, directory, chosen, rebuild, steps.reach)
+                said = built(gallery, directory, chosen, rebuild, steps.reach, allow_empty=allow_empty)
                 indexes.wrote(directory, before)
             index, more = _opened(directory, None if chosen == "embedded" and encoder == AUTO else chosen, gallery)
         if not len(index):
@@ -188,5 +196,6 @@ def describe(index: ReferenceIndex) -> str:
     """What is in an index, for people."""
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
+    lines += [f"left out: {line}" for line in info["left_out"]]
     lines += [f"not readable: {path.name}: {why}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,11 +35,15 @@ class Masks:
         return min(i, len(self.given) - 1)
 
     def mask(self, i: int) -> Mask:
-        """The mask of image `i`, in the images' size."""
+        """The mask of image `i`, in the images' size; the brightest value of all masks is white."""
         mask = self.given[self.number(i)].float()
         if mask.shape != self.size:
             mask = F.interpolate(mask[None, None], size=self.size, mode="bilinear", antialias=True, align_corners=False)[0, 0]
-        return as_mask(torch.where(mask >= WHITE, 1.0, mask).clamp(0, 1))
+        mask = torch.where(mask >= WHITE, 1.0, mask).clamp(0, 1)
+        # A mask alone is brought to white by its own maximum; among others it keeps its share of theirs.
+        share = float(mask.max()) / min(1.0, float(self.given.max()))
+        whole: Mask = as_mask(mask) * np.float32(share if share < WHITE else 1)
+        return whole
 
     def empty(self, i: int) -> bool:
         """Whether image `i` shows no foreground."""

@@ -6,11 +6,13 @@ import asyncio
 import functools
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
 from ..raiha_core.errors import RaihaError
+from ..raiha_core.references.reference import thumbnail_of
 from . import indexes
 
 SIZES = {"small": 256, "large": 768}
@@ -18,9 +20,11 @@ ROUTE = "/raiha/thumbnail/{index}/{photo}/{size}"
 _KEY, _PHOTO = re.compile(r"[0-9a-f]{12}"), re.compile(r"[0-9a-f]{16}")
 
 
-@functools.lru_cache(maxsize=256)
 def picture(key: str, photo: str, side: int) -> bytes:
     """A thumbnail as JPEG.
+
+    Whether the photo still is in the index, and its file still is what was indexed, is looked at every time; only drawing
+    it is remembered.
 
     Raises:
         LookupError: there is no such photo in a registered index.
@@ -29,12 +33,19 @@ def picture(key: str, photo: str, side: int) -> bytes:
         index = indexes.by_key(key)
         if index is None:
             raise LookupError(key)
-        drawn = index.thumbnail(photo, side)
-    except RaihaError as error:
+        file = index.path_of(photo)
+        status = file.stat()
+        return _drawn(file, photo, side, status.st_size, status.st_mtime_ns)
+    except (RaihaError, OSError) as error:
         raise LookupError(str(error)) from None
-    file = io.BytesIO()
-    drawn.save(file, "JPEG", quality=88)
-    return file.getvalue()
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(file: Path, photo: str, side: int, size: int, mtime: int) -> bytes:
+    """A photo as JPEG, for a file of this size and time of change; its bytes are compared with its id."""
+    buffer = io.BytesIO()
+    thumbnail_of(file, photo, side).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
 
 
 async def answer(request: web.Request) -> web.Response:

@@ -16,6 +16,9 @@ from ..raiha_core.references import Reference, ReferenceIndex
 from .masks import WHITE, Masks, fitted
 from .models import Managed
 
+_DIM = 0.95
+"""A mask whose brightest value is below this is not merely white that was read a little dark."""
+
 
 @dataclass(frozen=True)
 class IndexHandle:
@@ -60,12 +63,18 @@ class Frames:
         return as_picture(self.images[i].permute(2, 0, 1), f"The image of frame {i}" if len(self) > 1 else "The image")
 
     def mask(self, i: int) -> Mask:
-        """The mask of one composite."""
+        """The mask of one composite; the brightest value of all masks counts as white, so that objects may fade in and out."""
         return self.masks.mask(i)
 
     def mask_number(self, i: int) -> int:
         """Equal for frames that share a mask."""
         return self.masks.number(i)
+
+    def notices(self) -> list[str]:
+        """What the user should know of images and masks."""
+        brightest = float(self.masks.given.max())
+        dim = [f"The mask's brightest value is {brightest:.2f}; it was taken for white."] if brightest < _DIM else []
+        return dim + list(self.picture(0).notices)
 
     def empty(self, i: int) -> bool:
         """Whether a frame has no foreground."""
@@ -129,7 +138,7 @@ def frames(image: Tensor, mask: Tensor, resize_mask: bool = False) -> Frames:
     if not len(image):
         raise RaihaError("The image batch is empty; connect at least one image.")
     masks = fitted(mask, len(image), (image.shape[1], image.shape[2]), resize_mask)
-    if bool((masks.given.amin((1, 2)) >= WHITE).all()):
+    if bool((masks.given.amin((1, 2)) >= WHITE * masks.given.max().clamp_max(1)).all()):
         raise RaihaError("The mask covers the whole image, so there is no background to match; is it inverted?")
     return Frames(image, masks)
 

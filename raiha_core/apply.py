@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .image import Box, Mask, Picture, full_scale
+from .image import Box, Mask, Picture
 from .models.base import ColorTransform
 from .parts import Part, only
 
@@ -71,7 +71,7 @@ def _part(
     device: torch.device,
 ) -> NDArray[Any]:
     pixels, box = picture.rgb[part], placed.box
-    scale, top, left = full_scale(pixels), part[0].start, part[1].start
+    scale, space, top, left = picture.scale, picture.space, part[0].start, part[1].start
     h, w = weight.shape
     # Pixel centres in the box's unit square.
     y = (torch.arange(top, top + h, dtype=torch.float32, device=device) + 0.5 - box.top) / box.height
@@ -84,9 +84,12 @@ def _part(
     if picture.premultiplied and picture.alpha is not None:
         cover = torch.from_numpy(np.ascontiguousarray(picture.alpha[part], np.float32)).to(device).div_(scale)
     straight = rgb if cover is None else rgb / cover.clamp_min(1e-4)
-    moved = only(part_of_change, straight, placed.transform(straight, x, y))
+    seen = straight if space is None else space.to_srgb(straight)
+    moved = only(part_of_change, seen, placed.transform(seen, x, y))
     if picture.grey:
         moved = torch.einsum("c,bchw->bhw", moved.new_tensor(_LUMA), moved)[:, None].expand_as(moved)
+    if space is not None:
+        moved = space.moved(straight, seen, moved)
     if strength > 1:
         moved, strength = straight + strength * (moved - straight), 1.0
     # Within what can be shown, unless the picture itself goes beyond.
@@ -94,7 +97,7 @@ def _part(
     moved = moved if cover is None else moved * cover
     mixed = torch.lerp(rgb, moved, strength * m)
     new = (mixed * scale)[0].cpu()
-    if scale > 1:
+    if pixels.dtype.kind == "u":
         new = new.round_().clamp_(0, scale)
     # Soft weights of 0 must copy, whatever rounding would do.
     chosen = np.where(weight > 0, new.numpy().astype(pixels.dtype), planes)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch.nn import functional as F
 
 from .errors import RaihaError
-from .image import Box, fit_mask, to_8_bit
+from .image import Box, Picture, fit_mask, to_8_bit
 from .image.colour import lab_to_srgb, srgb_to_lab
 from .inputs import ImageLike, ReferenceLike, as_mask, as_picture, reference_picture
 from .models import Attention
@@ -188,13 +188,13 @@ def _draw(
     box = box or Box(0, 0, *picture.size)
     heat = heat_map(attention, None if query is None else _token(query, box, picture.size, attention.grid))
     part = slice(box.top, box.bottom), slice(box.left, box.right)
-    base = _shown(picture.rgb[part], side)
+    base = _shown(picture.with_rgb(picture.rgb[part]), side)
     inside = Image.fromarray((area[part] * 255).round().astype(np.uint8)).resize(base.size, Image.Resampling.BOX)
     first = _overlay(base, heat.times[0] / heat.top, np.asarray(inside, np.float32) / np.float32(255))
     _outline(first, np.asarray(inside) >= 128)
     if heat.query is not None:
         _mark(first, heat.query, attention.grid)
-    bases = [_shown(reference_picture(r).rgb, side) for r in references]
+    bases = [_shown(reference_picture(r), side) for r in references]
     return heat, first, [_overlay(b, t / heat.top) for b, t in zip(bases, heat.times[1:], strict=True)]
 
 
@@ -207,11 +207,13 @@ def _token(query: tuple[float, float], box: Box, size: tuple[int, int], grid: tu
     return min(max(int(row), 0), grid[0] - 1), min(max(int(column), 0), grid[1] - 1)
 
 
-def _shown(rgb: NDArray[Any], side: int) -> Image.Image:
-    """Pixels of any depth as an 8-bit picture with a long side of `side`, enlarged if need be; slivers become 8 pixels thick."""
-    height, width = rgb.shape[:2]
+def _shown(picture: Picture, side: int) -> Image.Image:
+    """A picture of any depth and space in 8-bit sRGB, its long side `side`, enlarged if need be; slivers become 8 pixels thick."""
+    height, width = picture.size
     step = max(1, max(height, width) // (4 * side))  # large photos are thinned before they are converted
-    image = Image.fromarray(to_8_bit(np.ascontiguousarray(rgb[::step, ::step])))
+    thin = picture.with_rgb(picture.rgb[::step, ::step])
+    rgb = thin.rgb if thin.space is None else np.ascontiguousarray(thin.rgb_tensor()[0].permute(1, 2, 0).numpy())
+    image = Image.fromarray(to_8_bit(np.ascontiguousarray(rgb), thin.white if thin.space is None else None))
     scale = side / max(height, width)
     return image.resize((max(8, round(width * scale)), max(8, round(height * scale))), Image.Resampling.LANCZOS)
 

@@ -9,3 +9,7 @@ class RaihaError(ValueError):
     The message is one sentence (or two short ones) naming what is wrong and what to do; the command
     line prints it as it stands and exits with status 2, the nodes show it on the node.
     """
+
+
+class EmptyMaskError(RaihaError):
+    """A mask without foreground: a mistake of one picture, but usual among the frames of a sequence."""

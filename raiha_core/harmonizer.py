@@ -16,11 +16,14 @@ from torch import Tensor
 
 from .apply import PlacedTransform as PlacedTransform
 from .apply import apply_transform
+from .bounds import bounded
 from .errors import RaihaError
-from .image import Box, Mask, Picture, alpha_mask, crop_box, fit_mask, shrink
-from .inputs import ImageLike, ReferenceLike, as_mask, as_picture, like, reference_picture
+from .image import Box, Mask, NotedMask, Picture, crop_box, fit_noted_mask
+from .image.view import view, view_mask
+from .inputs import ImageLike, ReferenceLike, as_picture, like, noted_mask, noted_masks, reference_picture
 from .models import Attention, HarmonizationModel, load_model
 from .parts import Part
+from .unchanged import visibly_changed, why_unchanged
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,25 @@ class Result:
         attention: where the foreground looked, if asked for.
         transform: what was applied, one per picture of a batch.
         references: the references as the model saw them, `(1, 3, S, S)` each.
+        changed: whether anything that can be seen was changed, one per picture of a batch.
+        notices: sentences that the user should see, such as why nothing was changed; empty where all went as expected.
     """
 
     image: Any
     attention: tuple[Attention, ...]
     transform: tuple[PlacedTransform, ...]
     references: tuple[Tensor, ...] = ()
+    changed: tuple[bool, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Done:
+    picture: Picture
+    placed: PlacedTransform
+    looks: tuple[Attention, ...]
+    changed: bool
+    notices: tuple[str, ...]
 
 
 class Harmonizer:
@@ -60,16 +76,18 @@ class Harmonizer:
         return next(iter(self.model.parameters()), torch.empty(0)).device
 
     def prepare_references(self, references: Sequence[ReferenceLike] | None) -> list[Tensor]:
-        """References as the model wants them, `(1, 3, S, S)` each.
+        """References as the model wants them, `(1, 3, S, S)` each; colours under full transparency do not count.
 
         Raises:
-            RaihaError: one cannot be read.
+            RaihaError: one cannot be read, or they are no list.
         """
+        if references is not None and not isinstance(references, list | tuple):
+            raise RaihaError(f"The references are a {type(references).__name__}; give a list of pictures, also for one.")
         prepared = []
         for reference in references or ():
             picture = reference_picture(reference)
             box = Box(0, 0, *picture.size)
-            prepared.append(shrink(picture.rgb, box, self.model.input_size).clamp(0, 1).to(self.device))
+            prepared.append(view(picture, box, self.model.input_size).clamp(0, 1).to(self.device))
         return prepared
 
     def predict(
@@ -93,21 +111,19 @@ class Harmonizer:
             caution: see `harmonize`.
 
         Raises:
-            RaihaError: the caution is no number from 0 to 1.
+            RaihaError: the caution is no number from 0 to 1, or the model's answer is not finite.
         """
         # Handed on only where it is given, so that models which know of no caution need not take it.
         more = {} if caution is None else {"caution": _within(caution, 1, "caution")}
         if box is None:
             box = crop_box(mask) if self.model.crops else Box(0, 0, *composite.size)
         size = self.model.input_size
-        small = shrink(composite.rgb, box, size).to(self.device)
-        small_mask = shrink(mask, box, size).clamp(0, 1).to(self.device)
-        if float(small_mask.max()) < 0.05:
-            # A foreground thinner than a pixel of the small picture: make it as strong as it can be seen.
-            small_mask = small_mask / small_mask.max()
+        small = view(composite, box, size, mask).to(self.device)
+        small_mask = view_mask(mask, box, size).to(self.device)
         with torch.inference_mode():
             prediction = self.model.predict(small, small_mask, list(references) or None, attention=attention, **more)
-        return PlacedTransform(prediction.transform, box), prediction.attention
+            transform = bounded(prediction.transform, small, small_mask)
+        return PlacedTransform(transform, box), prediction.attention
 
     def apply(
         self, composite: Picture, mask: Mask, placed: PlacedTransform, strength: float = 1.0, part_of_change: Part = "both"
@@ -132,10 +148,26 @@ class Harmonizer:
         if isinstance(composite, Tensor) and composite.ndim == 4:
             return self._harmonize_batch(composite, mask, prepared, strength, caution, attention, resize_mask)
         picture = as_picture(composite, "The composite")
-        fitted = fit_mask(alpha_mask(picture) if mask is None else as_mask(mask), picture.size, resize_mask)
-        placed, look = self.predict(picture, fitted, prepared, attention=attention, caution=caution)
+        done = self._one(picture, noted_mask(mask, picture), prepared, strength, caution, attention, resize_mask)
+        return Result(like(done.picture, composite), done.looks, (done.placed,), tuple(prepared), (done.changed,), done.notices)
+
+    def _one(
+        self,
+        picture: Picture,
+        mask: NotedMask,
+        references: list[Tensor],
+        strength: float,
+        caution: float | None,
+        attention: bool,
+        resize_mask: bool,
+    ) -> _Done:
+        fitted, notices = fit_noted_mask(mask, picture, resize_mask)
+        placed, look = self.predict(picture, fitted, references, attention=attention, caution=caution)
         result = self.apply(picture, fitted, placed, strength)
-        return Result(like(result, composite), (look,) if look is not None else (), (placed,), tuple(prepared))
+        changed = strength > 0 and visibly_changed(picture, result, fitted)
+        if strength > 0 and not changed:
+            notices += (why_unchanged(picture, fitted, placed.box, self.model.input_size, placed.transform, strength),)
+        return _Done(result, placed, () if look is None else (look,), changed, picture.notices + notices)
 
     def _harmonize_batch(
         self,
@@ -149,19 +181,23 @@ class Harmonizer:
     ) -> Result:
         if not len(composite):
             raise RaihaError("The batch of composites is empty; give at least one.")
-        masks = None if mask is None else _mask_batch(mask, len(composite))
+        masks = None if mask is None else noted_masks(mask, len(composite))
         out = torch.empty_like(composite)
-        looks, transforms = [], []
+        all_done = []
         for i, frame in enumerate(composite):
             picture = as_picture(frame, "The composite")
-            fitted = fit_mask(alpha_mask(picture) if masks is None else masks[min(i, len(masks) - 1)], picture.size, resize_mask)
-            placed, look = self.predict(picture, fitted, references, attention=attention, caution=caution)
-            result = self.apply(picture, fitted, placed, strength)
-            out[i] = like(result, frame)
-            transforms.append(placed)
-            if look is not None:
-                looks.append(look)
-        return Result(out, tuple(looks), tuple(transforms), tuple(references))
+            own = noted_mask(None, picture) if masks is None else masks[min(i, len(masks) - 1)]
+            done = self._one(picture, own, references, strength, caution, attention, resize_mask)
+            out[i] = like(done.picture, frame)
+            all_done.append(done)
+        return Result(
+            out,
+            tuple(look for done in all_done for look in done.looks),
+            tuple(done.placed for done in all_done),
+            tuple(references),
+            tuple(done.changed for done in all_done),
+            tuple(dict.fromkeys(n for done in all_done for n in done.notices)),
+        )
 
 
 def _within(value: float, most: float, name: str) -> float:
@@ -183,17 +219,11 @@ def _checked_device(device: torch.device | str) -> torch.device:
     try:
         chosen = torch.device(device)
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
         raise RaihaError(f"The device {str(device)!r} is not to be had here; use cpu, or install a torch that supports it.") from None
+    if chosen.type == "meta":
+        raise RaihaError("The device 'meta' computes nothing; use cpu.")
     return chosen
-
-
-def _mask_batch(mask: ImageLike, frames: int) -> list[Mask]:
-    if not isinstance(mask, Tensor) or mask.ndim < 3 or mask.shape[0] == 1:
-        return [as_mask(mask)]
-    if len(mask) != frames:
-        raise RaihaError(f"There are {len(mask)} masks for {frames} frames; give one mask for all frames or one per frame.")
-    return [as_mask(m) for m in mask]
 
 
 def harmonize(
@@ -212,8 +242,8 @@ def harmonize(
     Args:
         composite: path, `Picture`, PIL image, array `(H, W, 3 or 4)` (uint8, uint16, float), or tensor `(3, H, W)` or
             `(B, 3, H, W)`, sRGB, float white at 1.
-        mask: path, PIL image, array or tensor `(H, W)`, white = foreground, soft edges blend; None takes the composite's
-            alpha. For a batch one mask, or `(B, 1, H, W)`.
+        mask: path, PIL image, array or tensor `(H, W)`, white = foreground, soft edges blend; its brightest value counts as
+            white. None takes the composite's alpha. For a batch one mask, or `(B, 1, H, W)`.
         references: photos that show how such things look in such light, any number: as `composite`, or results of
             `ReferenceIndex.retrieve`.
         model: name of a shipped model, path of a checkpoint, or a loaded model.

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import RaihaError
-from .image import Mask, Picture, from_array, from_pil, mask_from, mask_of, read_image, read_mask
+from .image import Mask, NotedMask, Picture, from_array, from_pil, read_image
+from .image.masks import noted_alpha_mask, noted_mask_from, noted_mask_of, read_noted_mask
 
 
 @runtime_checkable
@@ -26,6 +27,7 @@ class LoadsItself(Protocol):
 
 ImageLike = str | os.PathLike[str] | Picture | Image.Image | NDArray[Any] | Tensor
 ReferenceLike = ImageLike | LoadsItself
+_DEPTHS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 
 def as_picture(image: Any, name: str = "The picture") -> Picture:
@@ -35,42 +37,96 @@ def as_picture(image: Any, name: str = "The picture") -> Picture:
         RaihaError: it is none of these or cannot be read.
     """
     if isinstance(image, Picture):
-        return image
+        return _checked(image, name)
     if isinstance(image, str | os.PathLike):
         return read_image(image)
     if isinstance(image, Image.Image):
         return from_pil(image, name)
     if isinstance(image, Tensor):
+        image = dense(image, name)
         if image.ndim == 4 and image.shape[0] == 1:
             image = image[0]
         if image.ndim != 3 or image.shape[0] not in (1, 3, 4):
             raise RaihaError(f"{name} is a tensor of shape {tuple(image.shape)}; give (3, height, width), or (batch, 3, height, width).")
-        image = image.detach().cpu().permute(1, 2, 0)
+        image = image.permute(1, 2, 0)
         return from_array((image.float() if image.is_floating_point() else image).numpy(), name)
     if isinstance(image, np.ndarray):
         return from_array(image, name)
     raise RaihaError(f"{name} is a {type(image).__name__}; give a path, a PIL image, an array or a tensor.")
 
 
+def _checked(picture: Picture, name: str) -> Picture:
+    """A picture that somebody made, if it holds what a picture holds."""
+    rgb: Any = picture.rgb
+    alpha: Any = picture.alpha
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in _DEPTHS:
+        shown = f"{rgb.dtype} of shape {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise RaihaError(f"{name} has an rgb that is {shown}; make pictures with from_array, or give uint8, uint16 or float32 (H, W, 3).")
+    if alpha is not None and (not isinstance(alpha, np.ndarray) or alpha.shape != rgb.shape[:2] or alpha.dtype != rgb.dtype):
+        raise RaihaError(f"{name} has an alpha that does not fit its colours; give (H, W) of the same type.")
+    return picture
+
+
 def as_mask(mask: Any) -> Mask:
-    """A mask from a path, PIL image, array or tensor `(H, W)`, `(1, H, W)` or `(1, 1, H, W)`.
+    """A mask from a path, PIL image, array or tensor `(H, W)`, `(1, H, W)` or `(1, 1, H, W)`; its brightest value counts as white.
 
     Raises:
         RaihaError: it is none of these or cannot be read.
     """
+    return _as_noted_mask(mask).mask
+
+
+def noted_mask(mask: Any, composite: Picture) -> NotedMask:
+    """As `as_mask`, with what should be said; None takes the composite's alpha."""
+    return noted_alpha_mask(composite) if mask is None else _as_noted_mask(mask)
+
+
+def noted_masks(masks: Any, frames: int) -> list[NotedMask]:
+    """The masks of a batch: one for all frames, or a tensor `(B, 1, H, W)` or `(B, H, W)` with one for each.
+
+    The brightest value of all of them counts as white, so that an object may fade in and out.
+
+    Raises:
+        RaihaError: another number of masks than of frames.
+    """
+    if not isinstance(masks, Tensor) or masks.ndim < 3 or masks.shape[0] == 1:
+        return [_as_noted_mask(masks)]
+    if len(masks) != frames:
+        raise RaihaError(f"There are {len(masks)} masks for {frames} frames; give one mask for all frames or one per frame.")
+    tops = dense(masks, "The mask").flatten(1).amax(1).float()
+    noted = [_as_noted_mask(m) for m in masks]
+    # Each came to white by its own maximum: back to what it was beside the brightest.
+    return [NotedMask(n.mask * float(top / tops.max()) if top > 0 else n.mask, n.notices) for n, top in zip(noted, tops, strict=True)]
+
+
+def _as_noted_mask(mask: Any) -> NotedMask:
     if isinstance(mask, str | os.PathLike):
-        return read_mask(mask)
+        return read_noted_mask(mask)
     if isinstance(mask, Picture):
-        return mask_of(mask)
+        return noted_mask_of(_checked(mask, "The mask"))
     if isinstance(mask, Tensor):
-        mask = (mask.float() if mask.is_floating_point() else mask).detach().cpu().numpy()
+        mask = dense(mask, "The mask")
+        mask = (mask.float() if mask.is_floating_point() else mask).numpy()
         while mask.ndim > 2 and mask.shape[0] == 1:
             mask = mask[0]
     if isinstance(mask, Image.Image):
-        return mask_of(from_pil(mask, "The mask"))
+        return noted_mask_of(from_pil(mask, "The mask"))
     if isinstance(mask, np.ndarray):
-        return mask_from(mask)
+        return noted_mask_from(mask)
     raise RaihaError(f"The mask is a {type(mask).__name__}; give a path, a PIL image, an array or a tensor.")
+
+
+def dense(tensor: Tensor, name: str) -> Tensor:
+    """A tensor with its values in this machine's memory.
+
+    Raises:
+        RaihaError: it has no values there: meta, sparse, quantised or nested tensors.
+    """
+    if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_nested or tensor.layout != torch.strided:
+        raise RaihaError(f"{name} is a meta, sparse, quantised or nested tensor; give a dense one.")
+    if tensor.is_complex():
+        raise RaihaError(f"{name} is a tensor of complex numbers; give real ones.")
+    return tensor.detach().cpu().resolve_neg()
 
 
 def reference_picture(reference: ReferenceLike) -> Picture:

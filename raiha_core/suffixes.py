@@ -2,5 +2,9 @@
 
 from __future__ import annotations
 
-READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".avif")
 WRITABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+READABLE = (
+    *WRITABLE,
+    *(".jpe", ".jfif", ".apng", ".bmp", ".dib", ".gif", ".avif", ".heic", ".heif", ".jp2", ".j2k"),
+    *(".psd", ".tga", ".qoi", ".ppm", ".pgm", ".pbm", ".pnm"),
+)

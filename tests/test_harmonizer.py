@@ -284,3 +284,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform ==
 def test_24_megapixels_in_2_5_gigabytes():
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 2.5e9
+
+
+def test_colours_under_full_transparency_of_a_reference_say_nothing(scene):
+    photo, mask = scene
+    alpha = np.full(photo.shape[:2], 255, np.uint8)
+    alpha[:, 64:] = 0
+    hidden = photo.copy()
+    hidden[:, 64:] = (255, 0, 255)
+    harmonizer = Harmonizer()
+    results = [harmonizer.harmonize(photo, mask, [np.dstack([p, alpha])]).image for p in (photo, hidden)]
+    assert (results[0] == results[1]).all()

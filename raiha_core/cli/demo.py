@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +14,31 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..harmonizer import Harmonizer
-    from ..references import ReferenceIndex, References
+    from ..references import Reference, ReferenceIndex
 
 DATA = Path(__file__).resolve().parent.parent / "demo_data"
-EXAMPLES = {"cup": "coffee", "astronaut": "astronaut"}
-"""Example -> the gallery's photo that it was made from, which must not help it."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One bundled composite.
+
+    Attributes:
+        made_of: the gallery's photos that it was made from, which must not help it.
+        chosen: photos that are taken as references whatever their scores, as a user pins them.
+        retrieved: how many more are retrieved.
+    """
+
+    made_of: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
+    retrieved: int = 0
+
+
+EXAMPLES = {
+    "dusk": Example(("astronaut", "rocket"), chosen=("grace_hopper_dusk",)),
+    "astronaut": Example(("astronaut",), retrieved=1),
+    "cup": Example(("coffee",)),  # nothing in the gallery shows a cup
+}
 
 
 @click.command()
@@ -43,9 +65,8 @@ def command(out: Path, as_json: bool) -> None:
         click.echo(json.dumps({"out": str(out), "examples": rows}))
         return
     for row in rows:
-        click.echo(
-            f"{row['name']}: {row['seconds']:.1f} s; references: {', '.join(row['references']) or 'none fit'}; see {row['side_by_side']}"
-        )
+        references = ", ".join(row["references"]) or "none that fit"
+        click.echo(f"{row['name']}: {row['seconds']:.1f} s; references: {references}; see {row['side_by_side']}")
 
 
 def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) -> dict[str, Any]:
@@ -63,9 +84,14 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
     started = time.monotonic()
     plain = harmonizer.harmonize(picture, mask)
     seconds = time.monotonic() - started
-    own = [DATA / "gallery" / f"{EXAMPLES[name]}.jpg"]
+    example = EXAMPLES[name]
+    made_of, chosen = ([DATA / "gallery" / f"{photo}.jpg" for photo in photos] for photos in (example.made_of, example.chosen))
     where = torch.from_numpy(mask)[None, None]
-    found = index.retrieve(picture.rgb_tensor(), where, 2, min_content=0.12, query_path=composite, excluded=own)
+    found: list[Reference] = []
+    if count := example.retrieved + len(chosen):
+        found = list(
+            index.retrieve(picture.rgb_tensor(), where, count, min_content=0.12, query_path=composite, pinned=chosen, excluded=made_of)
+        )
     references = [reference_picture(r) for r in found]
     guided = harmonizer.harmonize(picture, mask, references, attention=True)
     for suffix, image in (("composite", picture), ("result", plain.image), ("result_with_references", guided.image)):
@@ -74,7 +100,9 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
         guided.attention[0], picture, mask, references, box=guided.transform[0].box, labels=[r.path.name for r in found]
     )
     atomically(out / f"{name}_attention.png", lambda part: drawn.save(part))
-    panels = {"composite": picture.pil(), "harmonised": plain.image.pil(), "with retrieved references": guided.image.pil()}
+    panels = {"composite": picture.pil(), "harmonised": plain.image.pil()}
+    if references:
+        panels["with the reference below"] = guided.image.pil()
     sheet = side_by_side(panels, found)
     target = out / f"{name}_side_by_side.png"
     atomically(target, lambda part: sheet.save(part))
@@ -86,7 +114,7 @@ def _run(name: str, out: Path, harmonizer: Harmonizer, index: ReferenceIndex) ->
     }
 
 
-def side_by_side(panels: dict[str, Image.Image], found: References | None = None, height: int = 420) -> Image.Image:
+def side_by_side(panels: dict[str, Image.Image], found: Sequence[Reference] = (), height: int = 420) -> Image.Image:
     """Pictures in a row with captions, and thumbnails of the references under them.
 
     Args:
@@ -107,7 +135,7 @@ def side_by_side(panels: dict[str, Image.Image], found: References | None = None
         sheet.paste(panel, (x, 36))
         x += panel.width + gap
     x = gap
-    for reference in found or ():
+    for reference in found:
         thumbnail = reference.thumbnail.copy()
         thumbnail.thumbnail((strip * 2, strip))
         sheet.paste(thumbnail, (x, height + 36 + gap))

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import RaihaError
-from .pairing import Job, find_jobs
+from ..errors import EmptyMaskError, RaihaError
+from .pairing import Found, Job, find_jobs
+from .quiet import without_decoders_noise
 from .record import Records, digest, stamp
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Options:
     strength: float
     caution: float | None
     resize_mask: bool
+    page: int | None = None
 
     def made_of(self) -> list[Any]:
         """What decides the results of a whole batch; the device does not, since it moves them by a rounding at most."""
@@ -46,7 +48,7 @@ class Options:
 
         found_in = [fingerprint(self.index), str(self.index.resolve()), self.top_k] if self.index else None
         model = file_digest(resolve(self.model))
-        return [__version__, model, list(map(stamp, self.references)), found_in, self.strength, self.resize_mask]
+        return [__version__, model, list(map(stamp, self.references)), found_in, self.strength, self.caution, self.resize_mask, self.page]
 
 
 @click.command()
@@ -67,6 +69,7 @@ class Options:
 @click.option("--device", default=None, help="For example cpu or cuda; default cpu.")
 @click.option("--attention", type=FILE, default=None, help="Write a picture of where the foreground looked; a folder for a batch.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size.")
+@click.option("--page", default=None, type=click.IntRange(1), help="Page or frame of files of several; default the first.")
 @click.option("--overwrite", is_flag=True, help="Do again what a batch has already done.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(
@@ -82,6 +85,7 @@ def command(
     device: str | None,
     attention: Path | None,
     resize_mask: bool,
+    page: int | None,
     overwrite: bool,
     as_json: bool,
 ) -> int:
@@ -94,7 +98,8 @@ def command(
     for name, value, most in (("strength", strength, 2), ("caution", caution, 1)):
         if value is not None and not 0 <= value <= most:
             raise RaihaError(f"The {name} is {value:g}; give a number from 0 to {most}.")
-    jobs, batch = find_jobs(composite, mask, output, attention)
+    found = find_jobs(composite, mask, output, attention)
+    jobs, batch = found.jobs, found.batch
     if not batch:
         _check_single(jobs[0])
     from ..harmonizer import Harmonizer
@@ -102,10 +107,10 @@ def command(
 
     harmonizer = Harmonizer(model, device)
     index = _open_index(directory, device)
-    options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask)
+    options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask, page)
     try:
         if batch:
-            return run_batch(harmonizer, index, jobs, options, overwrite, as_json)
+            return run_batch(harmonizer, index, found, options, overwrite, as_json)
         row = run_job(harmonizer, index, jobs[0], options)
     finally:
         if index is not None:
@@ -135,40 +140,63 @@ def _open_index(directory: Path | None, device: str | None) -> ReferenceIndex | 
     return ReferenceIndex.open(directory, device=device)
 
 
-def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, options: Options) -> dict[str, Any]:
+def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, options: Options, copy_empty: bool = False) -> dict[str, Any]:
     """Harmonise one picture and write what was asked for; returns what `--json` prints.
+
+    Args:
+        copy_empty: write a composite with an empty mask as it is, so that a sequence of frames stays whole.
 
     Raises:
         RaihaError: any mistake with one of its files; nothing half-written is left.
     """
     import torch
 
-    from ..image import alpha_mask, check_output, fit_mask, read_image, read_mask, write_image
+    from ..image import check_output, fit_noted_mask, read_image, write_image
+    from ..image.masks import noted_alpha_mask, read_noted_mask
+    from ..image.view import full_view
     from ..inputs import reference_picture
 
     started = time.monotonic()
     check_output(job.output)
-    picture = read_image(job.composite)
-    raw = alpha_mask(picture) if job.mask is None else read_mask(job.mask)
-    mask = fit_mask(raw, picture.size, options.resize_mask)
+    row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
+    with without_decoders_noise():
+        picture = read_image(job.composite, options.page)
+        raw = noted_alpha_mask(picture) if job.mask is None else read_noted_mask(job.mask, options.page)
+    try:
+        mask, said = fit_noted_mask(raw, picture, options.resize_mask)
+    except EmptyMaskError:
+        if not copy_empty:
+            raise
+        write_image(job.output, picture)
+        notice = f"{job.composite.name} has an empty mask and was copied as it is."
+        return row | {
+            "references": [],
+            "changed": False,
+            "copied": True,
+            "notices": [notice],
+            "seconds": round(time.monotonic() - started, 3),
+        }
     names: list[dict[str, Any]] = [{"path": str(path)} for path in options.references]
     retrieved: Sequence[Reference] = ()
-    notices: Sequence[str] = ()
+    notices: list[str] = [*picture.notices, *said]
     if index is not None:
-        found = index.retrieve(picture.rgb_tensor(), torch.from_numpy(mask)[None, None], options.top_k, query_path=job.composite)
+        found = index.retrieve(full_view(picture, mask), torch.from_numpy(mask)[None, None], options.top_k, query_path=job.composite)
         names += [{"path": str(r.path), "content": r.content, "illumination": r.illumination} for r in found]
-        retrieved, notices = found, found.notices
+        retrieved = found
+        notices += found.notices
     # Read here, since harmonising and drawing the attention both want them.
-    references = [*map(options.read, options.references), *map(reference_picture, retrieved)]
+    with without_decoders_noise():
+        references = [*map(options.read, options.references), *map(reference_picture, retrieved)]
+    notices += [n for reference in references for n in reference.notices]
     result = harmonizer.harmonize(
         picture, mask, references, strength=options.strength, caution=options.caution, attention=job.attention is not None
     )
     write_image(job.output, result.image)
-    row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     if job.attention is not None:
         _write_attention(job.attention, result, picture, mask, references, [Path(n["path"]).name for n in names])
         row["attention"] = str(job.attention)
-    return row | {"references": names, "notices": list(notices), "seconds": round(time.monotonic() - started, 3)}
+    said_once = list(dict.fromkeys([*notices, *result.notices]))
+    return row | {"references": names, "changed": result.changed[0], "notices": said_once, "seconds": round(time.monotonic() - started, 3)}
 
 
 def _write_attention(path: Path, result: Any, picture: Any, mask: Any, references: list[Picture], labels: list[str]) -> None:
@@ -181,25 +209,21 @@ def _write_attention(path: Path, result: Any, picture: Any, mask: Any, reference
     atomically(check_output(path), lambda part: drawn.save(part))
 
 
-def run_batch(
-    harmonizer: Harmonizer, index: ReferenceIndex | None, jobs: list[Job], options: Options, overwrite: bool, as_json: bool
-) -> int:
+def run_batch(harmonizer: Harmonizer, index: ReferenceIndex | None, found: Found, options: Options, overwrite: bool, as_json: bool) -> int:
     """Harmonise many pictures, going on after bad ones; returns 0, or 2 where any failed."""
     from tqdm import tqdm
 
-    rows, failures, skipped = [], [], 0
+    rows, failures, skipped = [], [{"composite": str(composite), "error": why} for composite, why in found.failures], 0
     records, shared = Records(), options.made_of()
-    for job in tqdm(jobs, desc="harmonise", unit="picture", disable=None):
+    for job in tqdm(found.jobs, desc="harmonise", unit="picture", disable=None):
         # Taken before the files are read, so that one that changes meanwhile is read again next time.
         made_of = digest([shared, stamp(job.composite), stamp(job.mask) if job.mask else None])
         if not overwrite and records.have(job.written, made_of):
             skipped += 1
             continue
         try:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-            if job.attention is not None:
-                job.attention.parent.mkdir(parents=True, exist_ok=True)
-            rows.append(run_job(harmonizer, index, job, options))
+            _make_folders(job)
+            rows.append(run_job(harmonizer, index, job, options, copy_empty=True))
             records.add(job.written, made_of)
         except RaihaError as error:
             failures.append({"composite": str(job.composite), "error": str(error)})
@@ -208,11 +232,42 @@ def run_batch(
                 {"composite": str(job.composite), "error": f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"}
             )
     if as_json:
-        click.echo(json.dumps({"results": rows, "skipped": skipped, "failures": failures}))
+        left_out = [str(path) for path in found.left_out]
+        click.echo(json.dumps({"results": rows, "skipped": skipped, "failures": failures, "left_out": left_out}))
     else:
-        for notice in dict.fromkeys(n for row in rows for n in row["notices"]):
-            click.echo(f"raiha: {notice}", err=True)
-        click.echo(f"{len(rows)} harmonised, {skipped} already done, {len(failures)} failed")
+        _report(rows, found, skipped, len(failures))
     for failure in failures:
         click.echo(f"raiha: {failure['composite']}: {failure['error']}", err=True)
     return 2 if failures else 0
+
+
+def _report(rows: list[dict[str, Any]], found: Found, skipped: int, failed: int) -> None:
+    """Say how a batch went: each notice once, with how many pictures it is true of."""
+    pictures: dict[str, list[str]] = {}
+    for row in rows:
+        name = Path(row["composite"]).name
+        for notice in row["notices"]:
+            pictures.setdefault(notice.replace(row["composite"], name), []).append(name)
+    for notice, names in pictures.items():
+        where = names[0] if len(names) == 1 else f"{len(names)} pictures, the first {names[0]}"
+        click.echo(f"raiha: {notice if names[0] in notice else f'{where}: {notice}'}", err=True)
+    if found.left_out:
+        few = ", ".join(p.name for p in found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")
+        click.echo(f"raiha: left out {len(found.left_out)} files that are no composites of known kinds or masks of none: {few}", err=True)
+    copied = sum(bool(row.get("copied")) for row in rows)
+    also = f", {copied} without foreground copied" if copied else ""
+    click.echo(f"{len(rows) - copied} harmonised{also}, {skipped} already done, {failed} failed")
+
+
+def _make_folders(job: Job) -> None:
+    """The folders that a job of a batch writes to.
+
+    Raises:
+        RaihaError: one cannot be made.
+    """
+    for file in (job.output, job.attention):
+        if file is not None:
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise RaihaError(f"The folder {file.parent} cannot be made ({error.strerror or error}); choose another output.") from None

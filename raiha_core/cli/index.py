@@ -16,6 +16,7 @@ from ..errors import RaihaError
 _DIRECTORY = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 _WAIT = click.option("--wait", default=10.0, show_default=True, help="Seconds to wait while another process writes the index.")
+_ALLOW_EMPTY = click.option("--allow-empty", is_flag=True, help="Believe it where most photos of a gallery are gone.")
 _DEVICE = click.option("--device", default=None, help="Where the encoder runs, for example cpu or cuda.")
 
 
@@ -29,9 +30,12 @@ def command() -> None:
 @click.argument("gallery", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--encoder", default=None, help="embedded (default), open_clip:MODEL/TAG or dinov2:MODEL.")
 @click.option("--store", default="faiss", show_default=True, help="faiss, milvus (embedded) or milvus:URI.")
-@click.option("--rebuild", is_flag=True, help="Throw an existing index away first.")
+@click.option("--rebuild", is_flag=True, help="Make an existing index anew; it is replaced when the new one is done.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Threads that read files.")
 @click.option("--cluster", default=None, help="'local', or the address of a Ray cluster that sees the gallery.")
+@click.option("--ignore", multiple=True, help="Leave out what fits this pattern, as in .gitignore; may be repeated, '' for nothing.")
+@click.option("--follow-links/--no-follow-links", default=None, help="Whether links may lead out of GALLERY; remembered, at first not.")
+@_ALLOW_EMPTY
 @_DEVICE
 @_WAIT
 @_JSON
@@ -43,6 +47,9 @@ def build(
     rebuild: bool,
     workers: int | None,
     cluster: str | None,
+    ignore: tuple[str, ...],
+    follow_links: bool | None,
+    allow_empty: bool,
     device: str | None,
     wait: float,
     as_json: bool,
@@ -58,16 +65,21 @@ def build(
         if not gallery:
             raise RaihaError("--rebuild needs to know the gallery: name its folder after the index")
         if encoder is None:
-            encoder = manifest.load(directory).encoder.id if manifest.exists(directory) and not rebuild else "embedded"
+            encoder = "embedded"
+            with contextlib.suppress(manifest.OlderFormat):
+                encoder = manifest.load(directory).encoder.id if manifest.exists(directory) and not rebuild else encoder
         with _progress(as_json) as progress:
             index = ReferenceIndex.build(
                 list(gallery), directory, encoder, store=store, device=device, progress=progress, wait=wait, rebuild=rebuild,
-                workers=workers, cluster=cluster,
+                workers=workers, cluster=cluster, allow_empty=allow_empty, follow_links=follow_links, ignore=list(ignore) or None,
             )  # fmt: skip
     else:
-        index = ReferenceIndex.open(directory, encoder, device=device)
+        if ignore or follow_links is not None:
+            raise RaihaError("--ignore and --follow-links belong to a gallery: name its folder after the index")
         with _progress(as_json) as progress:
-            index.update(progress=progress, wait=wait, workers=workers, cluster=cluster)
+            index = ReferenceIndex.updated(
+                directory, encoder, device=device, progress=progress, wait=wait, workers=workers, cluster=cluster, allow_empty=allow_empty
+            )
     with index:
         _report(index, as_json)
 
@@ -103,6 +115,22 @@ def remove(directory: Path, names: tuple[str, ...], wait: float, as_json: bool) 
             click.echo(json.dumps({"removed": count, "images": len(index)}))
         else:
             click.echo(f"took {count} files out; {len(index)} photos remain")
+
+
+@command.command()
+@_DIRECTORY
+@_WAIT
+@_JSON
+def clean(directory: Path, wait: float, as_json: bool) -> None:
+    """Delete the vectors of photos that are no more in the index DIR, kept in case they come back."""
+    from ..references import ReferenceIndex
+
+    with ReferenceIndex.open(directory) as index:
+        count = index.clean(wait=wait)
+        if as_json:
+            click.echo(json.dumps({"deleted": count, "images": len(index)}))
+        else:
+            click.echo(f"deleted the vectors of {count} photos; {len(index)} photos are in the index")
 
 
 @command.command()
@@ -157,6 +185,10 @@ def _report(index: Any, as_json: bool) -> None:
     )
     click.echo(f"galleries: {', '.join(facts['galleries'])}")
     click.echo(f"encoder: {encoder['id']} (weights {encoder['weights_hash'][:12]}); vectors: {facts['store']}; updated {facts['updated']}")
+    if facts.get("kept"):
+        click.echo(f"kept: vectors of {facts['kept']} photos that are not there any more; `raiha index clean` deletes them")
+    for line in facts["left_out"]:
+        click.echo(f"left out: {line}", err=True)
     for path, reason in failures:
         click.echo(f"unreadable: {path}: {reason}", err=True)
 

@@ -6,6 +6,7 @@ import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import RaihaError
 from ..suffixes import READABLE, WRITABLE
@@ -28,22 +29,42 @@ class Job:
         return [self.output] + ([self.attention] if self.attention else [])
 
 
+class Found(NamedTuple):
+    """What there is to do.
+
+    Attributes:
+        jobs: pictures to harmonise.
+        batch: whether folders or globs were given.
+        failures: of a batch, composites that cannot be done, and why.
+        left_out: of a batch, files that are no pictures by their names, and masks of no composite.
+    """
+
+    jobs: list[Job]
+    batch: bool
+    failures: list[tuple[Path, str]]
+    left_out: list[Path]
+
+
 def is_batch(text: str) -> bool:
     """Whether this names many files: a folder or a glob (an existing file of that very name wins)."""
     return not Path(text).is_file() and (Path(text).is_dir() or glob.has_magic(text))
 
 
-def pictures(text: str) -> list[Path]:
-    """The picture files of a folder or glob, sorted.
+def pictures(text: str) -> tuple[list[Path], list[Path]]:
+    """The picture files of a folder or glob, sorted, and the other files there; hidden ones do not count.
 
     Raises:
-        RaihaError: there are none.
+        RaihaError: there are none, or the folder cannot be listed.
     """
-    found = Path(text).iterdir() if Path(text).is_dir() else (Path(p) for p in glob.glob(text, recursive=True))
-    files = sorted(p for p in found if p.suffix.lower() in READABLE and p.is_file() and not p.name.startswith("."))
+    try:
+        found = list(Path(text).iterdir() if Path(text).is_dir() else (Path(p) for p in glob.glob(text, recursive=True)))
+        shown = sorted(p for p in found if p.is_file() and not p.name.startswith("."))
+    except OSError as error:
+        raise RaihaError(f"The folder {text} cannot be listed ({error.strerror or error}); change its rights or give another.") from None
+    files = [p for p in shown if p.suffix.lower() in READABLE]
     if not files:
         raise RaihaError(f"{text} holds no pictures; give a folder or a quoted glob that matches {', '.join(sorted(READABLE))}.")
-    return files
+    return files, [p for p in shown if p.suffix.lower() not in READABLE]
 
 
 def key(path: Path) -> str:
@@ -51,26 +72,27 @@ def key(path: Path) -> str:
     return _DECORATION.sub("", path.stem).lower()
 
 
-def pair(composites: list[Path], masks: list[Path]) -> list[tuple[Path, Path]]:
+def pair(composites: list[Path], masks: list[Path]) -> tuple[list[tuple[Path, Path]], list[tuple[Path, str]]]:
     """Match composites and masks: the same stem first, else the same stem without words such as _mask.
 
-    Raises:
-        RaihaError: a composite has no mask, or several.
+    Returns:
+        the pairs, and the composites that have no mask or several, each with a sentence.
     """
     exact: dict[str, list[Path]] = {}
     loose: dict[str, list[Path]] = {}
     for p in masks:
         exact.setdefault(p.stem, []).append(p)
         loose.setdefault(key(p), []).append(p)
-    pairs = []
+    pairs, failures = [], []
     for composite in composites:
         candidates = exact.get(composite.stem) or loose.get(key(composite), [])
-        if len(candidates) != 1:
-            what = "no mask" if not candidates else f"{len(candidates)} masks"
-            example = f"{composite.stem}.png"
-            raise RaihaError(f"{composite.name} has {what} of its name; name masks like their composites, for example {example}.")
-        pairs.append((composite, candidates[0]))
-    return pairs
+        if len(candidates) == 1:
+            pairs.append((composite, candidates[0]))
+            continue
+        what = "no mask" if not candidates else f"{len(candidates)} masks"
+        example = f"{composite.stem}.png"
+        failures.append((composite, f"{composite.name} has {what} of its name; name masks like their composites, for example {example}."))
+    return pairs, failures
 
 
 def _apart(composites: list[Path], masks: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -84,30 +106,38 @@ def _apart(composites: list[Path], masks: list[Path]) -> tuple[list[Path], list[
     return [p for p in composites if p not in both], masks
 
 
-def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | None) -> tuple[list[Job], bool]:
-    """What there is to do, and whether it is a batch.
+def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | None) -> Found:
+    """What there is to do.
 
     Raises:
-        RaihaError: a batch beside a single file, pictures without masks, two results of one name.
+        RaihaError: a batch beside a single file, a batch in which nothing can be done, two results of one name.
     """
     batch = is_batch(composite)
     if not batch:
         if mask is not None and is_batch(mask):
             raise RaihaError("The mask is a folder or glob but the composite is one file; give both as files or both as folders.")
-        return _unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False
+        return Found(_unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False, [], [])
     if mask is not None and not is_batch(mask):
         raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
     if output.is_file() or output.suffix.lower() in WRITABLE:
         raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
-    found = pictures(composite)
+    found, left_out = pictures(composite)
     pairs: list[tuple[Path, Path | None]] = [(c, None) for c in found]
+    failures: list[tuple[Path, str]] = []
     if mask is not None:
-        pairs = [(c, m) for c, m in pair(*_apart(found, pictures(mask)))]
+        masks, other = pictures(mask)
+        composites, masks = _apart(found, masks)
+        paired, failures = pair(composites, masks)
+        if not paired:
+            raise RaihaError(failures[0][1] + (f" So it is with all {len(failures)} composites." if len(failures) > 1 else ""))
+        pairs = list(paired)
+        unused = set(masks) - {m for _, m in paired} - set(composites)
+        left_out = sorted({*left_out, *other, *unused})
     jobs = []
     for c, m in pairs:
         name = c.name if c.suffix.lower() in WRITABLE else f"{c.stem}.png"
         jobs.append(Job(c, m, output / name, attention / f"{c.stem}.png" if attention else None))
-    return _unharmful(jobs), True
+    return Found(_unharmful(jobs), True, failures, left_out)
 
 
 def _unharmful(jobs: list[Job]) -> list[Job]:

@@ -22,6 +22,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--steps", type=click.IntRange(1), default=None, help="Length of the run.")
 @click.option("--start", type=FOLDER, default=None, help="Weights to fine-tune from.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key of the config; VALUE is JSON.")
+@click.option("--force-resume", is_flag=True, help="Go on from the checkpoint in the folder even if config or pictures are others now.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(
     config: Path | None,
@@ -32,9 +33,12 @@ def command(
     steps: int | None,
     start: Path | None,
     settings: tuple[str, ...],
+    force_resume: bool,
     as_json: bool,
 ) -> None:
     """Train as CONFIG (YAML) says, or on the folders given; a run that was stopped goes on from its last checkpoint.
+
+    A folder that holds a run with another config, or on other pictures, is refused.
 
     For several GPUs or machines: accelerate launch --multi_gpu -m raiha_core train CONFIG.
     """
@@ -50,21 +54,23 @@ def command(
         raise RaihaError("There is nothing to train on; give a config file, or --photos, --triplets or --iharmony4 with a folder.")
     _need_accelerate()
     from ..training.config import config_from, read_config
+    from ..training.curves import plot_log
     from ..training.loop import Trainer
-    from ..training.plot import plot_log
 
     if config is None:
         weights = Path(__file__).resolve().parent.parent / "weights" / "raiha-s.safetensors"
         chosen = config_from({"out": "runs/train", "backbone": None if start else str(weights), **overrides})
     else:
         chosen = read_config(config, overrides)
-    trainer = Trainer(chosen)
+    trainer = Trainer(chosen, force_resume)
     result = trainer.run()
     if not trainer.accelerator.is_main_process:
         return
     curves = plot_log(Path(chosen.out) / "log.jsonl")
     if as_json:
-        click.echo(json.dumps({"weights": str(result), "curves": str(curves)}))
+        click.echo(json.dumps({"weights": str(result), "curves": str(curves), "trained": trainer.trained}))
+    elif not trainer.trained:
+        click.echo(f"{result} was trained to its end before ({trainer.step} steps); nothing was left to do")
     else:
         click.echo(f"wrote {result} and {curves}")
 

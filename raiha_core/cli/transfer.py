@@ -79,9 +79,9 @@ def _jobs(original: str, version: str, mask: str | None, output: Path) -> tuple[
     if batch and (output.is_file() or output.suffix.lower() in WRITABLE):
         raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
     if batch:
-        originals = pictures(original)
-        versions = dict(pair(originals, pictures(version)))
-        masks = dict(pair(originals, pictures(mask))) if mask else {}
+        originals, _ = pictures(original)
+        versions = _partners(originals, version)
+        masks = _partners(originals, mask) if mask else {}
         names = {o: o.name if o.suffix.lower() in WRITABLE else f"{o.stem}.png" for o in originals}
         jobs: list[Job] = [(o, versions[o], masks.get(o), output / names[o]) for o in originals]
     else:
@@ -91,6 +91,18 @@ def _jobs(original: str, version: str, mask: str | None, output: Path) -> tuple[
         if result.resolve() in inputs:
             raise RaihaError(f"{result} is an input and would be overwritten; choose another output.")
     return jobs, batch
+
+
+def _partners(originals: list[Path], given: str) -> dict[Path, Path]:
+    """The file of each original's name.
+
+    Raises:
+        RaihaError: one has none, or several.
+    """
+    found, failures = pair(originals, pictures(given)[0])
+    if failures:
+        raise RaihaError(f"{failures[0][0].name} has no partner, or several, in {given}; give the files of one picture one name.")
+    return dict(found)
 
 
 def run_job(original: Path, version: Path, mask: Path | None, output: Path, **options: Any) -> dict[str, Any]:

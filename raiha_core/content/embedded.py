@@ -1,12 +1,14 @@
 """The content encoder that ships in the package: no download, no network, a few milliseconds.
 
-An ImageNet MobileNetV2 and a projection to fewer dimensions, taught by `raiha_core.training.encoder` to say the same
+An ImageNet MobileNetV2 and a projection to fewer dimensions, taught by `scripts/make_encoder.py` to say the same
 of an object under any light and before any background.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,12 +17,17 @@ from torch import Tensor, nn
 
 from ..checkpoint import digest
 from ..errors import RaihaError
-from .base import ContentEncoder, ContentFeatures
+from .base import Box, ContentEncoder, ContentFeatures
 from .mobilenet import LAST, MobileNetV2
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
 DIM = 256
 INPUT = 192
+REGION_INPUT = 320
+"""Side of the picture from whose dense map regions are pooled: a region of 0.55 of it is looked at nearly as closely as alone."""
+
+
+_RESIZE: dict[str, Any] = {"mode": "bilinear", "antialias": True, "align_corners": False}
 
 
 class EmbeddedNet(nn.Module):
@@ -42,6 +49,7 @@ class EmbeddedEncoder(ContentEncoder):
 
     id = "embedded"
     dim = DIM
+    region_side = REGION_INPUT
 
     def __init__(self, net: EmbeddedNet, weights_hash: str, device: torch.device | str = "cpu"):
         self.net = net.eval().to(device)
@@ -71,6 +79,26 @@ class EmbeddedEncoder(ContentEncoder):
     def encode(self, images: Tensor) -> ContentFeatures:
         """See `ContentEncoder.encode`."""
         x = images.to(self.device, torch.float32).clamp(0, 1)
-        x = nn.functional.interpolate(x, size=(INPUT, INPUT), mode="bilinear", antialias=True, align_corners=False)
+        x = nn.functional.interpolate(x, size=(INPUT, INPUT), **_RESIZE)
         vector, dense = self.net(x.contiguous(memory_format=torch.channels_last))
         return ContentFeatures(nn.functional.normalize(vector, dim=1), dense)
+
+    @torch.inference_mode()
+    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
+        """See `ContentEncoder.encode_regions`: one look at each whole picture, of whose dense map the regions are means.
+
+        The global vector is the mean of the dense map in any case; a pass for each region took three times as long.
+        """
+        squares = [nn.functional.interpolate(i.to(self.device, torch.float32), (REGION_INPUT,) * 2, **_RESIZE) for i in images]
+        x = torch.cat(squares).clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        dense = self.net(x)[1]
+        shares = torch.stack([_cover(box, dense.shape[-2], dense.shape[-1]) for box in boxes]).to(dense)
+        return nn.functional.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2).cpu()
+
+
+def _cover(box: Box, height: int, width: int) -> Tensor:
+    """How much of each cell of a map a box covers, `(height, width)`."""
+    x, y = torch.arange(width), torch.arange(height)
+    columns = (torch.minimum(x + 1, torch.tensor(box[2] * width)) - torch.maximum(x, torch.tensor(box[0] * width))).clamp_min(0)
+    rows = (torch.minimum(y + 1, torch.tensor(box[3] * height)) - torch.maximum(y, torch.tensor(box[1] * height))).clamp_min(0)
+    return rows[:, None] * columns

@@ -58,13 +58,14 @@ def crop_box(mask: Mask, share: float = 0.1, margin: float = 1.5, whole: float =
     return Box(top, left, top + h, left + w)
 
 
-def shrink(array: NDArray[Any], box: Box, size: int) -> Tensor:
+def shrink(array: NDArray[Any], box: Box, size: int, white: float | None = None) -> Tensor:
     """A box of an array, squashed to a square by area averaging, `(1, C, size, size)` float32 with white at 1.
 
     Large boxes are first averaged over whole blocks, strip by strip, so that memory stays small.
 
     Args:
         array: `(H, W)` or `(H, W, C)` of any picture dtype.
+        white: its value of white; None is what the dtype says.
     """
     region = array[box.top : box.bottom, box.left : box.right]
     if region.ndim == 2:
@@ -77,5 +78,5 @@ def shrink(array: NDArray[Any], box: Box, size: int) -> Tensor:
         part = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
         # A last block that is not whole counts as one, less than half a pixel of the result: nothing at the border gets lost.
         parts.append(F.avg_pool2d(part, (ky, kx), ceil_mode=True) if ky * kx > 1 else part)
-    small = torch.cat(parts, 2) / full_scale(array)
+    small = torch.cat(parts, 2) / (white or full_scale(array))
     return F.interpolate(small, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

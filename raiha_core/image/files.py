@@ -1,33 +1,38 @@
-"""Pictures from and to files without losing depth, alpha, EXIF or the colour profile."""
+"""Pictures from files without losing depth, alpha, EXIF or the colour profile."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
+import functools
 import io
 import os
-import secrets
-import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import RaihaError
-from ..suffixes import WRITABLE
 from . import png, tiff
-from .limits import MAX_PIXELS, too_many_pixels
-from .metadata import ORIENTATION, tiff_exif, upright
+from .limits import MAX_PIXELS, PER_PIXEL, USUAL, WORK, check_memory, check_pixels, too_many_pixels
+from .metadata import ORIENTATION, orientation_of, sound, tiff_exif, upright
 from .picture import Picture, from_array
+from .spaces import space_of
 
-_LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
+_FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "DIB", "AVIF", "HEIF", "PPM", "TGA", "JPEG2000", "PSD", "ICO", "PCX", "SGI", "QOI"]
+"""What Pillow may read for us: pictures only, none of the formats that start other programs."""
 _bomb_lock = threading.Lock()
+
+
+@functools.cache
+def _formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 @contextlib.contextmanager
@@ -42,48 +47,185 @@ def _large_pictures() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def read_image(path: str | os.PathLike[str]) -> Picture:
+def read_image(path: str | os.PathLike[str], page: int | None = None, *, mask: bool = False) -> Picture:
     """Read a picture in its own depth, upright.
 
     8-bit and 16-bit PNG, 8-bit, 16-bit and float TIFF, JPEG, WebP and what else Pillow reads. Grey becomes RGB; CMYK and
-    Lab are converted to sRGB by their profile where there is one.
+    Lab are converted to sRGB by their profile where there is one. What the user should know is in the picture's `notices`.
+
+    Args:
+        page: which page or frame of a file of several, from 1; None takes the first and says so.
+        mask: the picture is a mask: its colours mean nothing, and where there are fewer pages than `page` its first serves.
 
     Raises:
-        RaihaError: the file is missing, not a picture, truncated, animated or holds NaN or infinite values.
+        RaihaError: the file is missing, not a picture, truncated, larger than the memory, or holds NaN or infinite values.
     """
     file = Path(path)
-    if not file.is_file():
-        raise RaihaError(f"{file} does not exist or is not a file; check the path.")
+    if page is not None and page < 1:
+        raise RaihaError(f"There is no page {page}; pages count from 1.")
     try:
+        if not file.is_file():
+            raise RaihaError(f"{file} does not exist or is not a file; check the path.")
         with _large_pictures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            page = tiff.read(file) if tiff.is_tiff(file) else None
-            if page is not None and page.samples is not None:
-                picture = replace(from_array(page.samples, str(file)), premultiplied=page.premultiplied)
-                icc, orientation, block = page.icc, page.orientation, tiff_exif(file)
-            else:
-                with Image.open(file) as image:
-                    # In an MPO, the photo comes first; behind it lie a preview, a second eye or a gain map.
-                    frames = getattr(image, "n_frames", 1) if page is None and image.format != "MPO" else 1
-                    if frames > 1:
-                        raise RaihaError(f"{file} holds {frames} frames or pages; extract the one you want and give that.")
-                    orientation = int(image.getexif().get(ORIENTATION, 1) or 1)
-                    block = image.info.get("exif") if page is None else tiff_exif(file)
-                    deep = png.read_deep(file) if image.format == "PNG" else None
-                    picture = from_array(_samples(image) if deep is None else deep, str(file))
-                    icc = image.info.get("icc_profile")
+            picture = _read(file, page, mask)
     except RaihaError:
         raise
+    except PermissionError:
+        raise RaihaError(f"{file} cannot be read: no permission; change its rights or copy it.") from None
     except Image.DecompressionBombError:
         raise too_many_pixels(file) from None
     except MemoryError:
-        raise RaihaError(f"{file} is too large for this machine's memory; scale it down first.") from None
+        raise RaihaError(f"{file} asks for more memory than there is; it is damaged, or must be scaled down first.") from None
     except Exception as error:  # decoders raise whatever they like on hostile or broken input
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if file.suffix.lower() in (".heic", ".heif") and "HEIF" not in _formats():
+            raise RaihaError(f"{file} is a HEIC picture, which cannot be read here; save it as JPEG or PNG.") from None
+        reason = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = "its beginning is not that of a known format" if isinstance(error, UnidentifiedImageError) else reason
         raise RaihaError(f"{file} cannot be read as a picture ({reason[:120]}); it may be truncated or of another format.") from None
-    alpha = None if picture.alpha is None else _upright(picture.alpha, orientation)
-    exif = upright(block) if block else None
-    return replace(picture, rgb=_upright(picture.rgb, orientation), alpha=alpha, icc=_profile(icc, picture.grey), exif=exif)
+    return replace(picture, notices=()) if mask and page is not None else picture
+
+
+def _read(file: Path, page: int | None, mask: bool) -> Picture:
+    if tiff.is_tiff(file):
+        return _read_tiff(file, page, mask)
+    with file.open("rb") as stream:
+        head = stream.read(32)
+    if head.startswith(png.SIGNATURE):
+        return _read_png(file, page, mask)
+    if head[8:12] == b"WEBP":  # its decoder takes the memory when the file is opened
+        _check(file, "WEBP", *_webp_size(head))
+    with Image.open(file, formats=_formats()) as image:
+        _check(file, image.format, image.height, image.width)
+        notices = _turn_to(file, image, page, mask)
+        samples, icc, block = _samples(image), image.info.get("icc_profile"), image.info.get("exif")
+    return _finished(file, samples, icc, block, mask, notices)
+
+
+def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
+    found = tiff.read(file, page or 1)
+    if page is not None and page > found.pages:
+        if not mask:
+            raise _no_page(file, page, found.pages)
+        found = tiff.read(file)
+    notices = _several(file, found.pages, page)
+    exif = tiff_exif(file)
+    if found.samples is not None and found.inks:
+        print_colours = Image.fromarray(np.ascontiguousarray(found.samples), "CMYK")
+        print_colours.info["icc_profile"] = found.icc
+        return _finished(file, _samples(print_colours), None, exif, mask, notices, found.orientation)
+    if found.samples is not None:
+        picture = _finished(file, found.samples, found.icc, exif, mask, notices, found.orientation)
+        return replace(picture, premultiplied=found.premultiplied)
+    with Image.open(file, formats=["TIFF"]) as image:
+        image.seek(found.frame)
+        for key in ("xmp", "XML:com.adobe.xmp"):  # an orientation in XMP alone turns nothing
+            image.info.pop(key, None)
+        samples, icc = _samples(image), image.info.get("icc_profile")
+        # Pillow turns some kinds of TIFF while it loads them, and then forgets how they lay.
+        left = 1 if getattr(image, "tag_v2", {}).get(ORIENTATION, 1) != found.orientation else found.orientation
+    return replace(_finished(file, samples, icc, exif, mask, notices, left), orientation=found.orientation)
+
+
+def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
+    check_memory(file, 2 * file.stat().st_size)
+    contents = png.take_apart(file.read_bytes(), animation=page is not None)
+    check_pixels(file, contents.height, contents.width)
+    notices = _several(file, contents.frames, page)
+    deep = None
+    if contents.depth == 16:
+        check_memory(file, contents.height * contents.width * (3 * 8 + WORK))
+        deep = png.deep_samples(contents)
+    if deep is None:
+        with Image.open(io.BytesIO(contents.pixels), formats=["PNG"]) as image:
+            if page is not None:
+                notices = _turn_to(file, image, page, mask)
+            _check(file, image.format, image.height, image.width)
+            deep = _samples(image)
+    try:
+        icc = None if mask else png.profile_of(contents)
+    except ValueError as error:
+        icc, notices = None, (*notices, f"{file}: {error}, so its colours were read as sRGB.")
+    picture = _finished(file, deep, icc, png.exif_of(contents), mask, notices)
+    kept = [(k, c) for k, c in contents.kept if k != b"iCCP" or picture.icc is not None]
+    return replace(picture, chunks=tuple(kept))
+
+
+def _turn_to(file: Path, image: Image.Image, page: int | None, mask: bool) -> tuple[str, ...]:
+    """Choose a frame; says what of the file is left out."""
+    frames = int(getattr(image, "n_frames", 1))
+    if image.format == "PSD":  # its frames are layers; what opens is the flat picture
+        return (f"{file} holds {frames} layers; its flat picture was read.",) if frames > 1 else ()
+    if image.format == "MPO":
+        return (f"{file} holds {frames} pictures: a preview, a second eye or a gain map lies behind the photo; only the photo is kept.",)
+    if page is not None and page > frames:
+        if not mask:
+            raise _no_page(file, page, frames)
+        page = 1
+    if frames > 1:
+        image.seek((page or 1) - 1)
+    return _several(file, frames, page)
+
+
+def _several(file: Path, frames: int, page: int | None) -> tuple[str, ...]:
+    if frames < 2 or page is not None:
+        return ()
+    return (f"{file} holds {frames} frames or pages; the first was read, --page N (page=N) chooses another.",)
+
+
+def _no_page(file: Path, page: int, frames: int) -> RaihaError:
+    return RaihaError(f"{file} has no page {page}; it holds {frames}.")
+
+
+def _check(file: Path, kind: str | None, height: int, width: int) -> None:
+    check_pixels(file, height, width)
+    check_memory(file, height * width * (PER_PIXEL.get(kind or "", USUAL) + WORK))
+
+
+def _webp_size(head: bytes) -> tuple[int, int]:
+    """Height and width of a WebP's canvas by the first bytes of its file (RFC 9649); 0 where they are damaged."""
+
+    def number(start: int, end: int) -> int:
+        return int.from_bytes(head[start:end], "little")
+
+    if head[12:16] == b"VP8X":
+        return number(27, 30) + 1, number(24, 27) + 1
+    if head[12:16] == b"VP8L":
+        return (number(21, 25) >> 14 & 0x3FFF) + 1, (number(21, 25) & 0x3FFF) + 1
+    return number(28, 30) & 0x3FFF, number(26, 28) & 0x3FFF
+
+
+def _finished(
+    file: Path,
+    samples: NDArray[Any],
+    icc: Any,
+    exif: Any,
+    mask: bool,
+    notices: tuple[str, ...],
+    orientation: int | None = None,
+) -> Picture:
+    """The picture, upright, with what of its metadata is sound; `orientation` None takes that of the EXIF block."""
+    picture = from_array(samples, str(file))
+    said = list(notices) + ([] if mask else list(picture.notices))
+    block = exif if isinstance(exif, bytes) and exif else None
+    if orientation is None:
+        orientation = orientation_of(block)
+    if block and not sound(block):
+        block = None
+        said += [] if mask else [f"{file}: its EXIF block is damaged and was left out."]
+    profile = None if mask else _profile(icc, picture.grey)
+    if icc and not mask and profile is None:
+        said.append(f"{file}: its colour profile is damaged or not one of {'grey' if picture.grey else 'RGB'} pictures and was left out.")
+    alpha = None if picture.alpha is None else turned(picture.alpha, orientation)
+    return replace(
+        picture,
+        rgb=turned(picture.rgb, orientation),
+        alpha=alpha,
+        icc=profile,
+        exif=upright(block) if block else None,
+        orientation=orientation,
+        notices=tuple(said),
+    )
 
 
 def from_pil(image: Image.Image, name: str = "The picture") -> Picture:
@@ -94,16 +236,23 @@ def from_pil(image: Image.Image, name: str = "The picture") -> Picture:
     """
     exif = image.info.get("exif")
     image = image.copy() if image.mode in ("CMYK", "LAB") else image  # their profile is used up
-    picture = from_array(_samples(image), name)
+    try:
+        picture = from_array(_samples(image), name)
+    except (OSError, SyntaxError) as error:  # pixels are read when they are wanted
+        raise RaihaError(f"{name} cannot be read ({error}); it may be truncated.") from None
     icc = _profile(image.info.get("icc_profile"), picture.grey)
     return replace(picture, icc=icc, exif=exif if isinstance(exif, bytes) else None)
 
 
-def _profile(icc: bytes | None, grey: bool) -> bytes | None:
-    """The profile if it is one for such samples; a grey one on RGB, or the reverse, makes viewers refuse the file."""
-    if not icc:
+def _profile(icc: Any, grey: bool) -> bytes | None:
+    """The profile if it is one for such samples; another would make viewers refuse the file, or show it wrongly."""
+    if not isinstance(icc, bytes) or not icc:
         return None
-    return icc if (icc[16:20] == b"GRAY") == grey else None
+    try:
+        space_of(icc, grey)
+    except ValueError:
+        return None
+    return icc
 
 
 def _samples(image: Image.Image) -> NDArray[Any]:
@@ -129,7 +278,7 @@ def _samples(image: Image.Image) -> NDArray[Any]:
 def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.pop("icc_profile", None)  # it describes the old space
     if image.mode == "LAB" or (profile and image.mode == "CMYK"):
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, TypeError):
             lab = image.mode == "LAB"
             source = ImageCms.createProfile("LAB") if lab else ImageCms.getOpenProfile(io.BytesIO(profile))
             converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
@@ -138,92 +287,11 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Apply an EXIF orientation (1 to 8)."""
     if orientation in (2, 3, 4):
         array = {2: array[:, ::-1], 3: array[::-1, ::-1], 4: array[::-1]}[orientation]
     elif orientation in (5, 6, 7, 8):
-        turned = array.swapaxes(0, 1)
-        array = {5: turned, 6: turned[:, ::-1], 7: turned[::-1, ::-1], 8: turned[::-1]}[orientation]
+        across = array.swapaxes(0, 1)
+        array = {5: across, 6: across[:, ::-1], 7: across[::-1, ::-1], 8: across[::-1]}[orientation]
     return np.ascontiguousarray(array)
-
-
-def check_output(path: str | os.PathLike[str]) -> Path:
-    """Refuse an output path that cannot be written, before any work is done.
-
-    Raises:
-        RaihaError: an unknown suffix, a missing or unwritable folder, or a folder of that name.
-    """
-    file = Path(path)
-    if file.suffix.lower() not in WRITABLE:
-        raise RaihaError(f"{file} has no known picture suffix; use one of {', '.join(WRITABLE)}.")
-    if file.is_dir():
-        raise RaihaError(f"{file} is a folder; give a file name for the result.")
-    if not file.parent.is_dir():
-        raise RaihaError(f"The folder {file.parent} does not exist; create it or choose another output path.")
-    if not os.access(file.parent, os.W_OK):
-        raise RaihaError(f"The folder {file.parent} is not writable; choose another output path.")
-    return file
-
-
-def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
-    """Write a picture in its own depth with alpha, EXIF and profile; the file appears whole or not at all.
-
-    PNG holds 8 and 16 bits, TIFF also float, WebP (lossless) and JPEG (quality 95, no chroma subsampling) 8 bits. A deeper
-    picture written to JPEG or WebP is rounded to 8 bits, because that is what the suffix asks for.
-
-    Raises:
-        RaihaError: the format cannot hold the picture, or the path cannot be written, for example on a full disk.
-    """
-    file = check_output(path)
-    suffix = file.suffix.lower()
-    if suffix in (".jpg", ".jpeg") and picture.alpha is not None:
-        raise RaihaError(f"{file} cannot hold the alpha channel; write .png, .tif or .webp instead.")
-    if suffix == ".png" and picture.rgb.dtype == np.float32:
-        raise RaihaError(f"{file} cannot hold floating-point samples; write .tif instead.")
-    longest, limit = max(picture.size), _LONGEST_SIDE.get(suffix)
-    if limit is not None and longest > limit:
-        raise RaihaError(f"{file} cannot be {longest} pixels long, the format ends at {limit}; write .png or .tif instead.")
-    writer: Callable[[Path, Picture], None]
-    if suffix in (".tif", ".tiff"):
-        writer = tiff.write
-    elif suffix == ".png":
-        writer = png.write
-    else:
-        writer = _write_with_pillow
-    atomically(file, lambda part: writer(part, picture))
-    return file
-
-
-def _write_with_pillow(part: Path, picture: Picture) -> None:
-    image = picture.pil()
-    options: dict[str, Any] = {"icc_profile": picture.icc, "exif": picture.exif or b""}
-    if part.suffix in (".jpg", ".jpeg"):
-        image.save(part, "JPEG", quality=95, subsampling=0, **options)
-    else:
-        # In lossless WebP more effort costs three times as long for one per cent.
-        image.save(part, "WEBP", lossless=True, exact=True, quality=20, method=1, **options)
-
-
-def atomically(file: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file beside `file`, then move it there; a symbolic link is followed.
-
-    Raises:
-        RaihaError: nothing could be written; nothing is left behind.
-    """
-    target = Path(os.path.realpath(file))
-    part = target.with_name(f".{target.stem[:40]}.{secrets.token_hex(4)}{target.suffix.lower()}")
-    try:
-        # Exclusive creation, not tempfile: the file gets the user's usual permissions.
-        with part.open("xb"):
-            pass
-        write(part)
-        os.replace(part, target)
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        what = "the disk is full; make room" if full else f"{error.strerror or error}; choose another output path"
-        raise RaihaError(f"{file} could not be written: {what} and start again.") from None
-    except (ValueError, TypeError, struct.error, OverflowError) as error:  # what encoders say to metadata that they cannot hold
-        raise RaihaError(f"{file} could not be written ({error}); write .png or .tif, or remove the metadata.") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import RaihaError
-from .files import read_image
+from ..errors import EmptyMaskError, RaihaError
+from .files import read_image, turned
 from .picture import Picture, from_array, full_scale
 
 Mask = NDArray[np.float32]
 """`(H, W)` float32 in [0, 1], 1 = foreground."""
 
 _JPEG_NOISE = 0.06
+_WHITE = 0.95
+"""A mask whose brightest value lies below this share of white is not merely white that was saved a little dark."""
+_FLOAT_WHITE = 2.0
+"""Resampling overshoots white, by less than this; float masks beyond it count in other units, such as 0 to 255."""
+
+
+class NotedMask(NamedTuple):
+    """A mask and what its user should know about how it was understood."""
+
+    mask: Mask
+    notices: tuple[str, ...] = ()
 
 
 def read_mask(path: str | os.PathLike[str]) -> Mask:
     """Read a mask of any mode: white is foreground; of a cut-out with transparency, the alpha channel is the mask.
 
-    A label mask of zeros and ones counts as black and white. In a JPEG, what is nearly black or white becomes so, since
-    its noise would otherwise make the whole picture faintly foreground.
+    The brightest value counts as white, so that label masks and dimmed ones mean what a white one means. In a JPEG, what is
+    nearly black or white becomes so, since its noise would otherwise make the whole picture faintly foreground.
 
     Raises:
         RaihaError: as `read_image`.
     """
-    mask = mask_of(read_image(path))
+    return read_noted_mask(path).mask
+
+
+def read_noted_mask(path: str | os.PathLike[str], page: int | None = None) -> NotedMask:
+    """As `read_mask`, with what should be said; `page` as in `read_image`, but a file of fewer pages gives its first."""
+    picture = read_image(path, page, mask=True)
+    mask, notices = noted_mask_of(picture)
     with open(path, "rb") as file:
         noisy = file.read(3) == b"\xff\xd8\xff"
     if noisy:
         mask[mask < _JPEG_NOISE] = 0
         mask[mask > 1 - _JPEG_NOISE] = 1
-    return mask
+    return NotedMask(mask, picture.notices + notices)
 
 
 def mask_of(picture: Picture) -> Mask:
@@ -43,50 +60,89 @@ def mask_of(picture: Picture) -> Mask:
     Opaque pictures: their brightest channel, since masks are painted in any colour. Pictures with transparency: their
     alpha, as in cut-outs; times the brightness where what is visible is black and white.
     """
+    return noted_mask_of(picture).mask
+
+
+def noted_mask_of(picture: Picture) -> NotedMask:
+    """As `mask_of`, with what should be said."""
     red, green, blue = (picture.rgb[:, :, i] for i in range(3))
-    bright = _unit(red if picture.grey else np.maximum(np.maximum(red, green), blue))
+    bright = red if picture.grey else np.maximum(np.maximum(red, green), blue)
     if picture.alpha is None:
-        return bright
-    alpha = alpha_mask(picture)
+        return _to_white(bright)
+    alpha, notices = _to_white(picture.alpha)
     if alpha.min() >= 1:
-        return bright
-    visible = bright[alpha > 0]
+        return _to_white(bright)
+    drawing = _to_white(bright).mask
+    visible = drawing[alpha > 0]
     drawn = visible.size > 0 and visible.min() < 0.05 and visible.max() > 0.95 and not ((visible > 0.05) & (visible < 0.95)).any()
-    return alpha * bright if drawn else alpha
+    return NotedMask(alpha * drawing if drawn else alpha, notices)
 
 
 def alpha_mask(picture: Picture) -> Mask:
-    """A picture's alpha as a mask.
+    """A composite's alpha as its mask; see `noted_alpha_mask`."""
+    return noted_alpha_mask(picture).mask
+
+
+def noted_alpha_mask(picture: Picture) -> NotedMask:
+    """A composite's alpha as its mask: what is opaque is the object.
+
+    An alpha that is opaque but for a hole within the picture marks the hole: so do mask editors, ComfyUI's among them, save
+    what was painted.
 
     Raises:
-        RaihaError: it has none.
+        RaihaError: it has none, or one that is opaque everywhere, or a hole that holds no picture.
     """
     if picture.alpha is None:
         raise RaihaError("The composite has no alpha channel to serve as its mask; give a mask.")
-    return _unit(picture.alpha)
+    alpha, notices = _to_white(picture.alpha)
+    if alpha.min() >= 1:
+        raise RaihaError("The composite's alpha channel is opaque everywhere, so it marks no object; give a mask.")
+    border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
+    if border.min() < 1 or min(alpha.shape) < 3:
+        return NotedMask(alpha, notices)
+    hidden = picture.rgb[alpha == 0]
+    if picture.premultiplied or not len(hidden) or (hidden == hidden[0]).all():
+        raise RaihaError("The composite's alpha channel has a hole but nothing lies in it, so there is no object; give a mask.")
+    said = (
+        "The composite is opaque but for a hole, as mask editors save it, so the hole was taken for the object; if it is not, give a mask."
+    )
+    return NotedMask(1 - alpha, (*notices, said))
 
 
-def _unit(plane: NDArray[Any]) -> Mask:
-    # A mask that is nowhere brighter than 1/255 is not a dark mask but one of labels.
-    white = 1.0 if plane.dtype.kind == "u" and plane.max() == 1 else full_scale(plane)
-    scaled: Mask = plane.astype(np.float32)
+def _to_white(plane: NDArray[Any]) -> NotedMask:
+    """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground."""
+    white, top = full_scale(plane), float(plane.max())
+    if white == 1 and top > _FLOAT_WHITE:
+        white = top
+    mask: Mask = plane.astype(np.float32)
     if white > 1:
-        scaled /= np.float32(white)
-    return np.clip(scaled, 0, 1, out=scaled)
+        mask /= np.float32(white)
+    np.clip(mask, 0, 1, out=mask)
+    share = float(mask.max())
+    if 0 < share < 1:
+        mask /= np.float32(share)
+    if (white == top and white != full_scale(plane)) or 0 < share < _WHITE:
+        shown = f"{top:.3g}" if plane.dtype.kind == "f" else f"{top:.0f} of {white:.0f}"
+        return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",))
+    return NotedMask(mask)
 
 
 def mask_from(array: NDArray[Any]) -> Mask:
-    """A mask from an array `(H, W)` or `(H, W, C)` of uint8, uint16, bool or float.
+    """A mask from an array `(H, W)` or `(H, W, C)` of uint8, uint16, bool or float; its brightest value counts as white.
 
     Raises:
         RaihaError: another shape or dtype, NaN or infinite values.
     """
+    return noted_mask_from(array).mask
+
+
+def noted_mask_from(array: NDArray[Any]) -> NotedMask:
+    """As `mask_from`, with what should be said."""
     if array.ndim == 2 and array.dtype == np.float32 and array.size:
         if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise RaihaError("The mask holds NaN or infinite values; repair it first.")
-        clipped: Mask = np.clip(array, 0, 1)
-        return clipped
-    return mask_of(from_array(np.asarray(array), "The mask"))
+        return _to_white(array)
+    return noted_mask_of(from_array(np.asarray(array), "The mask"))
 
 
 def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
@@ -110,7 +166,21 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
             .numpy()
         )
     if not mask.max() > 0:
-        raise RaihaError("The mask is empty (all black), so there is no foreground; paint the object white.")
+        raise EmptyMaskError("The mask is empty (all black), so there is no foreground; paint the object white.")
     if mask.min() >= 1:
         raise RaihaError("The mask covers the whole picture, so there is no background to match; leave the background black.")
     return mask
+
+
+def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> NotedMask:
+    """As `fit_mask`; a mask made for the picture as its file stores it, before its orientation was applied, is turned with it.
+
+    Raises:
+        RaihaError: as `fit_mask`.
+    """
+    mask, notices = noted
+    if mask.shape != picture.size and mask.shape == picture.size[::-1] and picture.orientation >= 5:
+        mask = turned(mask, picture.orientation)
+        how = f"EXIF orientation {picture.orientation}"
+        notices += (f"The composite is stored turned ({how}) and the mask fits it so; the mask was turned, too.",)
+    return NotedMask(fit_mask(mask, picture.size, resize), notices)

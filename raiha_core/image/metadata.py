@@ -24,7 +24,7 @@ def upright(exif: bytes) -> bytes:
     Args:
         exif: with or without the leading `Exif\\0\\0`; the result has it. A block that cannot be parsed comes back as it is.
     """
-    head = exif[6:] if exif.startswith(EXIF_MARK) else exif
+    head = _without_mark(exif)
     data = bytearray(head)
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     if order:
@@ -38,6 +38,51 @@ def upright(exif: bytes) -> bytes:
         except struct.error:
             return EXIF_MARK + head
     return EXIF_MARK + bytes(data)
+
+
+def orientation_of(exif: bytes | None) -> int:
+    """The orientation (1 to 8) that an EXIF block says, 1 where it says none or nonsense; a damaged block raises nothing."""
+    head = _without_mark(exif or b"")
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order:
+        try:
+            (start,) = struct.unpack_from(order + "I", head, 4)
+            (count,) = struct.unpack_from(order + "H", head, start)
+            for at in range(start + 2, start + 2 + 12 * count, 12):
+                tag, kind = struct.unpack_from(order + "HH", head, at)
+                if tag == ORIENTATION:
+                    (value,) = struct.unpack_from(order + ("I" if kind == 4 else "H"), head, at + 8)
+                    return int(value) if 1 <= value <= 8 else 1
+        except struct.error:
+            return 1
+    return 1
+
+
+def sound(exif: bytes) -> bool:
+    """Whether an EXIF block can be read: what is damaged is not handed on."""
+    head = _without_mark(exif)
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(head[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if order is None:
+                return False
+            (start,) = struct.unpack_from(order + "I", head, 4)
+            (count,) = struct.unpack_from(order + "H", head, start)
+            if start + 2 + 12 * count > len(head):
+                return False
+            block = Image.Exif()
+            block.load(exif if exif.startswith(EXIF_MARK) else EXIF_MARK + exif)
+            dict(block.items())
+            for ifd in _SUB_IFDS:
+                dict(block.get_ifd(ifd))
+        except _DAMAGE:
+            return False
+    return True
+
+
+def _without_mark(exif: bytes) -> bytes:
+    return exif[len(EXIF_MARK) :] if exif.startswith(EXIF_MARK) else exif
 
 
 def tiff_exif(file: Path) -> bytes | None:

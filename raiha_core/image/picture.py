@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import RaihaError
+from .spaces import Space, space_of
 
 Pixels = NDArray[Any]
 """`(H, W, 3)` uint8, uint16 or float32."""
@@ -28,6 +29,11 @@ class Picture:
         exif: EXIF block, its orientation reset, since it has been applied; or None.
         grey: the picture has no colour: its three channels are equal, stay so, and are written as one.
         premultiplied: the colours are multiplied by alpha already, as in some TIFFs.
+        white: the sample value of white where it is not what the dtype says, as in float pictures that count to 255.
+        orientation: the EXIF orientation (1 to 8) that was applied in reading.
+        chunks: what a PNG said beside its pixels, kind and whole chunk, to be written to a PNG; those about colours say there what
+            `icc` says elsewhere.
+        notices: what reading found that the user should know.
     """
 
     rgb: Pixels
@@ -36,6 +42,23 @@ class Picture:
     exif: bytes | None = None
     grey: bool = False
     premultiplied: bool = False
+    white: float | None = None
+    orientation: int = 1
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def scale(self) -> float:
+        """The sample value of white."""
+        return full_scale(self.rgb) if self.white is None else self.white
+
+    @property
+    def space(self) -> Space | None:
+        """The colour space of `rgb`; None for sRGB, which is also what a picture without a profile, or with a damaged one, counts as."""
+        try:
+            return space_of(self.icc, self.grey)
+        except ValueError:
+            return None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,8 +66,9 @@ class Picture:
         return self.rgb.shape[0], self.rgb.shape[1]
 
     def rgb_tensor(self) -> Tensor:
-        """`(1, 3, H, W)` float32, nominal range [0, 1]."""
-        return torch.from_numpy(np.ascontiguousarray(self.rgb.transpose(2, 0, 1), np.float32))[None] / full_scale(self.rgb)
+        """`(1, 3, H, W)` float32 sRGB, nominal range [0, 1]; colours beyond sRGB lie outside it."""
+        own = torch.from_numpy(np.ascontiguousarray(self.rgb.transpose(2, 0, 1), np.float32))[None] / self.scale
+        return own if self.space is None else self.space.to_srgb(own)
 
     def with_rgb(self, rgb: Pixels) -> Picture:
         """The same picture with other colours."""
@@ -61,14 +85,14 @@ class Picture:
         """The picture with colours that are not multiplied by alpha, as all formats but TIFF want them."""
         if not self.premultiplied or self.alpha is None:
             return self
-        white = full_scale(self.rgb)
+        white = self.scale
         rgb = self.rgb / np.maximum(self.alpha, 1 if white > 1 else 1e-6).astype(np.float32)[..., None] * np.float32(white)
-        rgb = rgb if white == 1 else np.clip(np.rint(rgb), 0, white)
+        rgb = rgb if self.rgb.dtype == np.float32 else np.clip(np.rint(rgb), 0, white)
         return replace(self, rgb=rgb.astype(self.rgb.dtype), premultiplied=False)
 
     def pil(self) -> Image.Image:
         """An 8-bit PIL image (L, LA, RGB or RGBA) with the metadata in `info`; deeper samples are rounded."""
-        samples = to_8_bit(self.straight().native())
+        samples = to_8_bit(self.straight().native(), self.white)
         image = Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
         image.info.update({key: value for key, value in (("icc_profile", self.icc), ("exif", self.exif)) if value})
         return image
@@ -79,12 +103,34 @@ def full_scale(array: Pixels) -> float:
     return float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
 
 
-def to_8_bit(array: Pixels) -> NDArray[np.uint8]:
-    """Rounded to 8 bits, clipped."""
+def to_8_bit(array: Pixels, white: float | None = None) -> NDArray[np.uint8]:
+    """Rounded to 8 bits, clipped; `white` as in `Picture`."""
     if array.dtype == np.uint8:
         return array
-    rounded: NDArray[np.uint8] = np.clip(np.rint(array.astype(np.float32) * (255 / full_scale(array))), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.rint(array.astype(np.float32) * (255 / (white or full_scale(array)))), 0, 255).astype(np.uint8)
     return rounded
+
+
+_BRIGHT = 16.0
+"""Ordinary highlights lie below this multiple of white: a float picture of which a quarter lies above counts in integers."""
+
+
+def _float_white(colours: Pixels, name: str) -> tuple[float | None, tuple[str, ...]]:
+    """The value of white in a float picture, None where it is 1, and what to say: some programs save 0 to 255 as floats.
+
+    Raises:
+        RaihaError: the numbers are far beyond those of a picture.
+    """
+    top = float(colours.max())
+    if top <= _BRIGHT:
+        return None, ()
+    step = max(1, colours.size // 2**20)
+    if float(np.quantile(colours.reshape(-1)[::step], 0.75)) <= _BRIGHT:
+        return None, ()
+    white = 255.0 if top <= 260 else 65535.0
+    if top > 1.01 * white:
+        raise RaihaError(f"{name} has floating-point samples up to {top:.3g}; scale them so that white is 1.")
+    return white, (f"{name} has floating-point samples up to {top:.4g}, so {white:.0f} was taken for white.",)
 
 
 def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
@@ -114,5 +160,6 @@ def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
         raise RaihaError(f"{name} has samples of type {array.dtype}; use uint8, uint16 or float32.")
     channels = array.shape[2]
     alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
-    colours = array[:, :, :3] if channels >= 3 else np.repeat(array[:, :, :1], 3, axis=2)
-    return Picture(np.ascontiguousarray(colours), alpha, grey=channels < 3)
+    colours = np.ascontiguousarray(array[:, :, :3] if channels >= 3 else np.repeat(array[:, :, :1], 3, axis=2))
+    white, notices = _float_white(colours, name) if colours.dtype == np.float32 else (None, ())
+    return Picture(colours, alpha, grey=channels < 3, white=white, notices=notices)

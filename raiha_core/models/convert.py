@@ -41,6 +41,7 @@ def convert(
     dinov2: Path | None = None,
     fetch: bool = False,
     prior: str | None = None,
+    half: bool = False,
 ) -> Converted:
     """Convert a checkpoint of any known architecture; parts of `rhnet` that lie in other files are put in.
 
@@ -51,6 +52,7 @@ def convert(
         dinov2: weights of the content prior, to be carried in the file.
         fetch: carry the prior's weights from the library's cache, downloading them if they are not there.
         prior: content encoder that the model was trained with; None: what the checkpoint says, or the paper's.
+        half: see `save_model`.
 
     Raises:
         RaihaError: a file is missing, broken, hostile or of another kind, parts do not fit each other, or `out` cannot be
@@ -69,7 +71,7 @@ def convert(
     else:
         model = build_model(architecture, state, metadata, source)
     extra = {k: v for k, v in metadata.items() if k not in ("architecture", "config", "format")}
-    save_model(model, out, **extra)
+    save_model(model, out, half=half, **extra)
     return Converted(out, architecture.name, sum(p.numel() for p in model.parameters()), model.config())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,11 +23,12 @@ def cosine_attention(
     Returns:
         attended values `(B, V, Q)` and weights `(B, Q, K)`, rows summing to 1.
     """
-    q = queries / (queries.norm(dim=1, keepdim=True) + 1e-8)
+    q = scale * queries / (queries.norm(dim=1, keepdim=True) + 1e-8)
     k = keys / (keys.norm(dim=1, keepdim=True) + 1e-8)
-    scores = scale * (q.mT @ k)
-    if bias is not None:
-        scores = scores + bias[:, None, :]
-    weights = F.softmax(scores.masked_fill(~key_mask[:, None, :], -1e4), dim=2)
-    weights = weights * key_mask[:, None, :]
+    # Bias and mask ride along as one more channel: a pass over all pairs costs more than the products do.
+    offset = torch.zeros_like(k[:, :1]) if bias is None else bias[:, None].to(k.dtype)
+    k = torch.cat([k, offset.masked_fill(~key_mask[:, None], -1e4)], 1)
+    weights = F.softmax(torch.cat([q, torch.ones_like(q[:, :1])], 1).mT @ k, dim=2)
+    if not bool(key_mask.any(1).all()):
+        weights = weights * key_mask.any(1)[:, None, None]
     return values @ weights.mT, weights

@@ -17,9 +17,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from ..atomic import replacing
 from ..checkpoint import State, read_state
 from ..errors import RaihaError
 from .base import HarmonizationModel
+from .soundness import FORMAT, check_checkpoint
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 SHIPPED: dict[str, str] = {}
@@ -93,8 +95,9 @@ def build_model(architecture: Architecture, state: State, metadata: Mapping[str,
     """A model with these weights, ready to predict.
 
     Raises:
-        RaihaError: the weights do not fit the architecture.
+        RaihaError: the weights do not fit the architecture, are not finite, or have an impossible configuration.
     """
+    check_checkpoint(architecture.name, state, metadata, path)
     try:
         return architecture.build(state, metadata).eval()
     except RaihaError:
@@ -116,6 +119,8 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
     Raises:
         RaihaError: an unknown name, a file that is missing, broken, hostile or of another kind.
     """
+    if str(device or "").startswith("meta"):
+        raise RaihaError("The device 'meta' computes nothing; use cpu.")
     path = resolve(name_or_path)
     state, metadata = read_state(path)
     model = build_model(detect(state, path), state, metadata, path)
@@ -126,22 +131,32 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
         raise RaihaError(f"The model cannot be moved to the device {str(device)!r} ({reason}); use cpu.") from None
 
 
-def save_model(model: HarmonizationModel, path: Path, **metadata: str) -> None:
-    """Write a model as float32 safetensors with architecture and configuration in the metadata, atomically.
+def save_model(model: HarmonizationModel, path: Path, *, half: bool = False, **metadata: str) -> None:
+    """Write a model as safetensors with architecture and configuration in the metadata, atomically.
+
+    Args:
+        model: what to write.
+        path: where.
+        half: parameters in float16, half as large; they are float32 again when loaded. Buffers (statistics) stay float32.
+        metadata: further facts to keep in the file.
 
     Raises:
-        RaihaError: the file cannot be written; nothing is left of it then.
+        RaihaError: the file cannot be written, or float16 does not hold the weights; nothing is left of it then.
     """
     from safetensors.torch import save_file
 
-    state = {k: (v.float() if v.is_floating_point() else v).detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    small = {name for name, _ in model.named_parameters()} if half else set()
+    state = {
+        k: (v.to(torch.float16 if k in small else torch.float32) if v.is_floating_point() else v).detach().cpu().contiguous()
+        for k, v in model.state_dict().items()
+    }
+    if lost := [name for name in small if not state[name].isfinite().all()]:
+        raise RaihaError(f"{lost[0]} has values that float16 does not hold; write the model in full precision.")
+    said = {"architecture": model.architecture, "format": str(FORMAT), "config": json.dumps(model.config())}
     try:
-        save_file(state, part, metadata={"architecture": model.architecture, "config": json.dumps(model.config()), **metadata})
-        os.chmod(part, 0o644)  # safetensors makes it readable by its owner alone
-        os.replace(part, path)
+        with replacing(path) as part:
+            save_file(state, part, metadata=said | metadata)
+            os.chmod(part, 0o644)  # safetensors makes it readable by its owner alone
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RaihaError(f"The model cannot be written to {path} ({reason}); choose another place.") from None
-    finally:
-        part.unlink(missing_ok=True)

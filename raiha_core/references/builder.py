@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections import deque
@@ -10,26 +11,38 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ..content.base import ContentEncoder
 from . import manifest as manifests
-from .catalogue import Catalogue, Entry
+from .catalogue import Catalogue
 from .embed import Decoded, Task, decode, embed
+from .lock import explained
 from .manifest import Manifest
 from .regions import REGIONS
+from .rows import Entry
 from .stores import VectorStore
 
 Progress = Callable[[int, int], None]
 Embedder = Callable[[list[Task]], Iterable[Entry]]
 
+BATCH = 8
+"""Photos embedded together: what each call costs besides is shared, and little is lost when a build is interrupted."""
 COMMIT_SECONDS = 2.0
 COMMIT_IMAGES = 256
 
 
 class Writer:
-    """A held index: commits entries and publishes them. Its owner holds the write lock."""
+    """A held index: commits entries and publishes them. Its owner holds the write lock.
 
-    def __init__(self, catalogue: Catalogue, store: VectorStore, manifest: Manifest):
+    Args:
+        catalogue: open for writing.
+        store: of its vectors.
+        manifest: what is published.
+        name: file of the manifest.
+    """
+
+    def __init__(self, catalogue: Catalogue, store: VectorStore, manifest: Manifest, name: str = manifests.NAME):
         self.catalogue = catalogue
         self.store = store
         self.manifest = manifest
+        self.name = name
         self._pending: list[Entry] = []
         self._committed = time.monotonic()
 
@@ -65,22 +78,30 @@ class Writer:
         self._committed = time.monotonic()
 
     def publish(self, *, final: bool = True) -> None:
-        """Bring the store up to date and replace the manifest; then delete what the manifest no longer names."""
-        before = self.manifest.store["state"]
-        revision = self.manifest.revision + 1
-        state = self.store.publish(self.catalogue, before, revision=revision, final=final)
-        self.manifest = self.manifest.next(state, self.catalogue.counts())
-        manifests.save(self.manifest, self.catalogue.directory)
+        """Bring the store up to date and replace the manifest, if anything changed; then delete what it no longer names.
+
+        Raises:
+            RaihaError: it cannot be written, for example on a full disk; what was published before stays.
+        """
+        catalogue, before = self.catalogue, self.manifest.store["state"]
+        with explained(catalogue.directory):
+            state = self.store.publish(catalogue, before, revision=catalogue.at, final=final)
+            if state == before and not catalogue.dirty and self.manifest.revision:
+                return
+            self.manifest = self.manifest.next(state, catalogue.counts())
+            manifests.save(self.manifest, catalogue.directory, self.name)
+        catalogue.at = self.manifest.revision + 1
+        catalogue.dirty = False
         # The previous generation stays for readers that have just read the previous manifest.
         self.store.collect_garbage([before, state])
 
 
 class LocalEmbedder:
-    """Reads files in threads and embeds them here, in order, holding only a few pictures at a time.
+    """Reads files in threads and embeds them here, in order, a few at a time.
 
     Args:
         encoder: the content encoder.
-        known: whether a photo with this content hash is in the index already.
+        known: content hashes of photos in the index.
         workers: reading threads; default: one per core, at most four.
     """
 
@@ -90,23 +111,22 @@ class LocalEmbedder:
         self.workers = workers or max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
     def __call__(self, tasks: list[Task]) -> Iterator[Entry]:
-        """Embed files one after the other."""
+        """Embed files in their order."""
         waiting: deque[Future[Decoded]] = deque()
         todo = iter(tasks)
         with ThreadPoolExecutor(self.workers, thread_name_prefix="raiha-read") as pool:
             try:
-                for task in todo:
-                    waiting.append(pool.submit(decode, task, self.known.__contains__))
-                    if len(waiting) >= 2 * self.workers:
-                        yield self._embed(waiting.popleft().result())
-                while waiting:
-                    yield self._embed(waiting.popleft().result())
+                while True:
+                    for task in itertools.islice(todo, BATCH + 2 * self.workers - len(waiting)):
+                        waiting.append(pool.submit(decode, task, self.known.__contains__, self.encoder.region_side))
+                    if not waiting:
+                        return
+                    yield from self._embed([waiting.popleft().result() for _ in range(min(BATCH, len(waiting)))])
             finally:
                 for future in waiting:
                     future.cancel()
 
-    def _embed(self, decoded: Decoded) -> Entry:
-        entry = embed(decoded, self.encoder)
-        if entry.hash is not None:
-            self.known.add(entry.hash)
-        return entry
+    def _embed(self, batch: list[Decoded]) -> list[Entry]:
+        entries = embed(batch, self.encoder)
+        self.known.update(entry.hash for entry in entries if entry.hash is not None)
+        return entries

@@ -14,7 +14,7 @@ from ..illumination import DESCRIPTOR_DIM, DESCRIPTOR_ID
 from .catalogue import Catalogue
 from .manifest import EncoderInfo, Manifest
 from .regions import LAYOUT
-from .stores import VectorStore, create_store
+from .stores import Access, VectorStore, create_store
 
 
 def load_by_name(name: str, device: torch.device | str | None) -> ContentEncoder:
@@ -27,6 +27,11 @@ def load_by_name(name: str, device: torch.device | str | None) -> ContentEncoder
 
 def wrong_encoder(directory: Path, made: EncoderInfo, asked: object) -> RaihaError:
     """The sentence for an index and an encoder that do not belong together."""
+    if isinstance(asked, EncoderInfo) and asked.id == made.id:
+        return RaihaError(
+            f"the index at {directory} was made with the encoder {made}, whose weights are others by now, not with {asked}: "
+            f"`raiha index build {directory}` makes it anew"
+        )
     return RaihaError(
         f"the index at {directory} was made with the encoder {made}, not with {asked}: use {made.id}, or make it anew with --rebuild"
     )
@@ -43,10 +48,19 @@ def require_encoder(manifest: Manifest, encoder: ContentEncoder, directory: Path
         raise wrong_encoder(directory, manifest.encoder, given)
 
 
+def is_current(manifest: Manifest) -> bool:
+    """Whether descriptors and regions are those of this version of Raiha."""
+    return (manifest.illumination, manifest.regions) == (DESCRIPTOR_ID, LAYOUT)
+
+
 def require_current(manifest: Manifest, directory: Path) -> None:
-    """Refuse to mix descriptors or regions of another version of Raiha."""
-    if (manifest.illumination, manifest.regions) != (DESCRIPTOR_ID, LAYOUT):
-        raise RaihaError(f"the index at {directory} was made by another version of Raiha: make it anew with --rebuild")
+    """Refuse to mix descriptors or regions of another version of Raiha, or to compare them.
+
+    Raises:
+        RaihaError: says how to make the index anew.
+    """
+    if not is_current(manifest):
+        raise RaihaError(f"the index at {directory} was made by another version of Raiha: `raiha index build {directory}` makes it anew")
 
 
 def check_numbers(*, k: int, weight: float, min_content: float, min_illumination: float) -> None:
@@ -68,7 +82,8 @@ def places(catalogue: Catalogue, moved: Path | None = None) -> dict[int, Path]:
     for root in catalogue.roots():
         path = Path(root.path)
         beside = Path(os.path.normpath(catalogue.directory.resolve() / root.relative))
-        found[root.id] = moved or (path if path.is_dir() or not beside.is_dir() else beside)
+        # Not Path.is_dir, which raises where a folder above may not be entered.
+        found[root.id] = moved or (path if os.path.isdir(path) or not os.path.isdir(beside) else beside)
     return found
 
 
@@ -88,6 +103,7 @@ def locate(roots: dict[int, Path], path: Path) -> tuple[int, str] | None:
     return None
 
 
-def open_store(directory: Path, manifest: Manifest, token: str | None) -> VectorStore:
+def open_store(directory: Path, manifest: Manifest, access: Access) -> VectorStore:
     """The vector store that a manifest names; nothing is loaded yet."""
-    return create_store(manifest.store["kind"], directory, manifest.encoder.dim, DESCRIPTOR_DIM, manifest.store["options"], token)
+    store = manifest.store
+    return create_store(store["kind"], directory, manifest.encoder.dim, DESCRIPTOR_DIM, store["options"], access, manifest.tag)

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
-from .catalogue import Entry
 from .embed import Task, decode, embed
+from .rows import Entry
 
 _BATCH = 16
 
@@ -77,7 +77,8 @@ class _Worker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         columns = zip(batch["root"], batch["path"], batch["file"], batch["size"], batch["mtime"], strict=True)
         tasks = [Task(int(root), str(path), str(file), int(size), int(mtime)) for root, path, file, size, mtime in columns]
-        rows = [_row(embed(decode(task, self.known.__contains__), self.encoder)) for task in tasks]
+        decoded = [decode(task, self.known.__contains__, self.encoder.region_side) for task in tasks]
+        rows = [_row(entry) for entry in embed(decoded, self.encoder)]
         return {key: np.array([row[key] for row in rows], dtype=object if key in _BYTES else None) for key in rows[0]}
 
 

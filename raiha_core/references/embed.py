@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from ..content.base import ContentEncoder
 from ..illumination import describe
-from .catalogue import Entry
+from ..image.regular import open_regular
 from .lookalike import look
-from .photos import UnreadableImage, as_tensor, file_hash, read_photo
-from .regions import region_batch, shrink
+from .photos import UnreadableImage, as_tensor, hash_of, read_photo
+from .regions import REGIONS
+from .rows import Entry
 
-# Regions are cut from the photo at this size (0.55 of it still fills the encoders' input).
-WORKING_SIDE = 576
-_LIGHT_SIDE = 256
+_LIGHT_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -33,33 +33,52 @@ class Task:
 
 @dataclass(frozen=True)
 class Decoded:
-    """A file after reading: `entry` without vectors, and the picture if it is to be embedded."""
+    """A file after reading: `entry` without vectors, and, if it is to be embedded, the picture as the encoder and as the light want it."""
 
     entry: Entry
-    picture: Image.Image | None = None
+    picture: Tensor | None = None
+    small: Tensor | None = None
 
 
-def decode(task: Task, known: Callable[[str], bool]) -> Decoded:
-    """Hash a file and, unless its content is known, read the picture; a failure becomes the entry's `error`."""
+def decode(task: Task, known: Callable[[str], bool], side: int) -> Decoded:
+    """Hash a file and, unless its content is known, read the picture; a failure becomes the entry's `error`.
+
+    Args:
+        task: which file.
+        known: whether a photo with this content hash is in the index already.
+        side: longest side that the encoder wants (`ContentEncoder.region_side`).
+    """
     entry = Entry(task.root, task.path, task.size, task.mtime)
     try:
-        digest = file_hash(task.file)
-        entry = replace(entry, hash=digest)
-        if known(digest):
-            return Decoded(entry)
-        picture, (width, height) = read_photo(Path(task.file), WORKING_SIDE)
+        with open_regular(task.file) as file:
+            entry = replace(entry, hash=hash_of(file))
+            if known(entry.hash or ""):
+                return Decoded(entry)
+            picture, (width, height) = read_photo(file, side)
+        image, square = as_tensor(picture), as_tensor(picture.resize((_LIGHT_SIDE, _LIGHT_SIDE), Image.Resampling.BILINEAR))
+        return Decoded(replace(entry, width=width, height=height, look=look(image)), image, square)
     except UnreadableImage as error:
-        return Decoded(replace(entry, hash=None, error=str(error)))
+        reason = str(error)
     except OSError as error:
-        return Decoded(replace(entry, hash=None, error=f"cannot be read ({error.strerror or error})"))
-    return Decoded(replace(entry, width=width, height=height), picture)
+        reason = f"cannot be read ({error.strerror or error})"
+    except MemoryError:
+        reason = "it needs more memory than there is"
+    return Decoded(replace(entry, hash=None, error=reason))
 
 
-def embed(decoded: Decoded, encoder: ContentEncoder) -> Entry:
-    """Add the look, the illumination descriptor and the content vectors of all regions."""
-    if decoded.picture is None:
-        return decoded.entry
-    image = as_tensor(decoded.picture)
-    vectors = encoder.encode(region_batch(image)).vector.float().cpu().numpy()
-    light = describe(shrink(image, _LIGHT_SIDE))[0].cpu().numpy()
-    return replace(decoded.entry, look=look(image), illumination=light, content=vectors)
+def embed(batch: Sequence[Decoded], encoder: ContentEncoder) -> list[Entry]:
+    """Add the illumination descriptors and the content vectors of all regions, several photos at a time."""
+    fresh = [(d.picture, d.small) for d in batch if d.picture is not None and d.small is not None]
+    if not fresh:
+        return [d.entry for d in batch]
+    vectors = encoder.encode_regions([picture for picture, _ in fresh], REGIONS).numpy()
+    lights = describe(torch.cat([small for _, small in fresh])).cpu().numpy()
+    made = iter(zip(vectors, lights, strict=True))
+    entries = []
+    for decoded in batch:
+        if decoded.picture is None:
+            entries.append(decoded.entry)
+            continue
+        content, light = next(made)
+        entries.append(replace(decoded.entry, illumination=light, content=content))
+    return entries

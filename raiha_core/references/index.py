@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..content.base import ContentEncoder
@@ -18,40 +15,29 @@ from ..errors import RaihaError
 from . import maintenance
 from . import manifest as manifests
 from .builder import Progress
-from .catalogue import Catalogue
-from .checks import check_numbers, load_by_name, open_store, require_encoder, wrong_encoder
-from .lookup import Lookup
-from .manifest import EncoderInfo, Manifest
+from .checks import check_numbers, load_by_name, require_encoder, wrong_encoder
+from .opened import OpenIndex, PathLike
 from .query import make_query
 from .ranking import Wishes
-from .reference import THUMBNAIL_SIDE, References, load_picture
-from .search import search
-from .stores import VectorStore
+from .reference import References
+from .search import no_gallery, search
+from .snapshot import Snapshot
+from .stores import Access
 from .verify import Report
 from .verify import verify as verify_index
 
-PathLike = str | os.PathLike[str]
-
 DEFAULT_WEIGHT = 0.35
+_T = TypeVar("_T")
 
 
-class ReferenceIndex:
+class ReferenceIndex(OpenIndex):
     """An open index: a snapshot for searching, and the calls that change it.
 
-    An index is a folder: `manifest.json`, `catalogue.sqlite`, and the vectors. Several processes may search it while one
-    writes. An open index keeps what it found at opening or at its own last write; `refresh` takes in what others wrote.
-    Made by `build` or `open`, not by the constructor. Usable from several threads; a context manager.
+    An index is a folder: `manifest.json`, a catalogue, and the vectors. Several processes may search it while one
+    writes. An open index answers from one revision, as it was at opening, at its own last write, or at the last
+    `refresh`, which takes in what others wrote. Made by `build` or `open`, not by the constructor. Usable from several
+    threads, which may search, refresh, write and close at any time; a context manager.
     """
-
-    def __init__(self, directory: Path, encoder: ContentEncoder | None, device: torch.device | str | None, token: str | None):
-        self.directory = directory
-        self._device = device
-        self._token = token
-        self._encoder = encoder
-        self._moved: Path | None = None
-        self._manifest: Manifest
-        self._catalogue: Catalogue
-        self._store: VectorStore
 
     # --- opening and closing
 
@@ -70,12 +56,17 @@ class ReferenceIndex:
         workers: int | None = None,
         cluster: str | None = None,
         token: str | None = None,
+        allow_empty: bool = False,
+        follow_links: bool | None = None,
+        ignore: Sequence[str] | None = None,
     ) -> ReferenceIndex:
         """Build an index of a gallery, or bring an existing one up to date; only what changed is read.
 
         What is done is kept every few seconds: after an interruption the same call goes on from there. Photos that
         cannot be read are skipped, listed by `failures`, and tried again by the next build. If the folders of an
-        existing index are gone, photos in the new ones are recognised by their content and not embedded again.
+        existing index are gone, photos in the new ones are recognised by their content and not embedded again. An index
+        whose encoder has other weights by now, or that an earlier version made, is made anew beside the old one, which
+        gives its answers until the new one is done.
 
         Args:
             gallery: a folder with photos, searched with its subfolders, or several.
@@ -85,19 +76,25 @@ class ReferenceIndex:
             device: where the encoder runs; None lets it choose.
             progress: called with (files done, files to do); may raise to interrupt, what is done stays.
             wait: seconds to wait for another writer.
-            rebuild: throw an existing index away first.
+            rebuild: make an existing index anew; it is replaced when the new one is done.
             workers: threads that read files.
             cluster: `local` or the address of a Ray cluster whose machines see the gallery under the same path.
             token: access token of a Milvus cluster; never stored.
+            allow_empty: believe that most photos of a gallery were deleted, instead of that its drive is not there.
+            follow_links: whether links may lead out of the galleries given; None leaves it as it was, at first no.
+            ignore: what to leave out, as patterns of .gitignore; None leaves them as they were, at first none.
 
         Raises:
-            RaihaError: no such folder, another writer, an index of another encoder, a folder with other things in it.
+            RaihaError: no such folder, another writer, an index of another encoder, a folder with other things in it, a
+                gallery that lost most of its photos at once.
         """
         galleries = [gallery] if isinstance(gallery, (str, os.PathLike)) else list(gallery)
         directory = Path(index_dir)
-        options = maintenance.Options(progress=progress, wait=wait, workers=workers, cluster=cluster, token=token)
+        named = (store.partition(":")[2],) if ":" in store else ()
+        access = Access(token, named)
+        options = maintenance.Options(progress, wait, workers, cluster, access, allow_empty, follow_links, ignore)
         maintenance.build(directory, [Path(g) for g in galleries], encoder, options, store=store, device=device, rebuild=rebuild)
-        return cls.open(directory, encoder if isinstance(encoder, ContentEncoder) else None, device=device, token=token)
+        return cls._opened(directory, encoder if isinstance(encoder, ContentEncoder) else None, device, access)
 
     @classmethod
     def open(
@@ -121,16 +118,57 @@ class ReferenceIndex:
         Raises:
             RaihaError: there is no index, it is damaged, or it was made with another encoder (names both).
         """
-        index = cls(Path(index_dir), encoder if isinstance(encoder, ContentEncoder) else None, device, token)
-        index._load()
+        return cls._opened(Path(index_dir), encoder, device, Access(token), gallery)
+
+    @classmethod
+    def updated(
+        cls,
+        index_dir: PathLike,
+        encoder: ContentEncoder | str | None = None,
+        *,
+        device: torch.device | str | None = None,
+        progress: Progress | None = None,
+        wait: float = 10.0,
+        workers: int | None = None,
+        cluster: str | None = None,
+        token: str | None = None,
+        allow_empty: bool = False,
+    ) -> ReferenceIndex:
+        """Bring an index up to date with its galleries, also one that has to be made anew before it can be opened; open it.
+
+        See `build` for the arguments, which the galleries of the index take the place of.
+
+        Raises:
+            RaihaError: as `update` and `open`.
+        """
+        directory, access = Path(index_dir), Access(token)
+        made = manifests.load(directory).encoder
+        if encoder is not None and (encoder.id if isinstance(encoder, ContentEncoder) else encoder) != made.id:
+            raise wrong_encoder(directory, made, encoder.id if isinstance(encoder, ContentEncoder) else encoder)
+        loaded = encoder if isinstance(encoder, ContentEncoder) else load_by_name(made.id, device)
+        options = maintenance.Options(progress, wait, workers, cluster, access, allow_empty)
+        maintenance.update(directory, loaded, options)
+        return cls._opened(directory, loaded, device, access)
+
+    @classmethod
+    def _opened(
+        cls,
+        index_dir: Path,
+        encoder: ContentEncoder | str | None,
+        device: torch.device | str | None,
+        access: Access,
+        gallery: PathLike | None = None,
+    ) -> ReferenceIndex:
+        index = cls(index_dir, encoder if isinstance(encoder, ContentEncoder) else None, device, access)
+        snapshot = index._snapshot
         try:
             if isinstance(encoder, ContentEncoder):
-                require_encoder(index._manifest, encoder, index.directory)
-            elif encoder is not None and encoder != index._manifest.encoder.id:
-                raise wrong_encoder(index.directory, index._manifest.encoder, encoder)
+                require_encoder(snapshot.manifest, encoder, index.directory)
+            elif encoder is not None and encoder != snapshot.manifest.encoder.id:
+                raise wrong_encoder(index.directory, snapshot.manifest.encoder, encoder)
             if gallery is not None:
                 index._moved = Path(os.path.abspath(gallery))
-                if len(index._catalogue.roots()) > 1:
+                if len(snapshot.catalogue.roots()) > 1:
                     raise RaihaError(
                         f"the index at {index_dir} holds several galleries: build it again with the folders where they lie now"
                     )
@@ -138,110 +176,6 @@ class ReferenceIndex:
             index.close()
             raise
         return index
-
-    def _load(self) -> None:
-        manifest = manifests.load(self.directory)
-        while True:
-            catalogue = Catalogue(self.directory)
-            store = open_store(self.directory, manifest, self._token)
-            try:
-                store.load(catalogue, manifest.store["state"])
-                break
-            except RaihaError:
-                catalogue.close()
-                store.close()
-                # A writer may have published, and tidied up, between the two reads.
-                newer = manifests.load(self.directory)
-                if newer.revision == manifest.revision:
-                    raise
-                manifest = newer
-        self._manifest, self._catalogue, self._store = manifest, catalogue, store
-
-    def refresh(self) -> bool:
-        """Take in what was written since; returns whether there was anything."""
-        if manifests.load(self.directory).revision == self._manifest.revision:
-            return False
-        self.close()
-        self._load()
-        return True
-
-    def close(self) -> None:
-        """Let go of files and connections."""
-        self._catalogue.close()
-        self._store.close()
-
-    def __enter__(self) -> ReferenceIndex:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    # --- what is in it
-
-    def __len__(self) -> int:
-        """Number of different photos."""
-        return self._catalogue.counts()["images"]
-
-    @property
-    def encoder_info(self) -> EncoderInfo:
-        """Which content encoder made the vectors."""
-        return self._manifest.encoder
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest that changes with every write (of the manifest on disk)."""
-        return manifests.fingerprint(self.directory)
-
-    @property
-    def _lookup(self) -> Lookup:
-        return Lookup(self._catalogue, self._moved)
-
-    @property
-    def galleries(self) -> list[Path]:
-        """The gallery folders, where they lie now if they could be found."""
-        return list(self._lookup.places().values())
-
-    def info(self) -> Mapping[str, Any]:
-        """What the index holds, as JSON-serialisable values."""
-        size = sum(p.stat().st_size for p in self.directory.rglob("*") if p.is_file())
-        return {
-            "index": str(self.directory),
-            "galleries": [str(g) for g in self.galleries],
-            **self._catalogue.counts(),
-            "encoder": asdict(self._manifest.encoder),
-            "illumination": self._manifest.illumination,
-            "store": self._store.describe(),
-            "bytes": size,
-            "revision": self._manifest.revision,
-            "updated": self._manifest.updated,
-        }
-
-    def failures(self) -> list[tuple[Path, str]]:
-        """Files that could not be read, and why."""
-        places = self._lookup.places()
-        return [(places[row.root] / row.path, row.error or "") for row in self._catalogue.failures()]
-
-    def path_of(self, public_id: str) -> Path:
-        """The file of a photo by its id.
-
-        Raises:
-            RaihaError: there is no such photo in the index, or its file has vanished.
-        """
-        row = self._catalogue.image_by_id(public_id)
-        if row is None:
-            raise RaihaError(f"no photo with the id {public_id!r} in the index {self.directory}")
-        path = self._lookup.existing(row)
-        if path is None:
-            raise RaihaError(f"the file of the photo {public_id} has vanished: run `raiha index build` again to update the index")
-        return path
-
-    def thumbnail(self, public_id: str, size: int = THUMBNAIL_SIDE) -> Image.Image:
-        """A photo of the index by its id, RGB, at most `size` pixels wide and high; nothing outside the index is read.
-
-        Raises:
-            RaihaError: there is no such photo in the index, or its file has vanished or is damaged.
-        """
-        return load_picture(self.path_of(public_id), size)
 
     # --- searching
 
@@ -253,8 +187,8 @@ class ReferenceIndex:
             RaihaError: it cannot be loaded, or has other weights than the index was made with.
         """
         if self._encoder is None:
-            self._encoder = load_by_name(self._manifest.encoder.id, self._device)
-            require_encoder(self._manifest, self._encoder, self.directory)
+            self._encoder = load_by_name(self.encoder_info.id, self._device)
+        require_encoder(self._snapshot.manifest, self._encoder, self.directory)
         return self._encoder
 
     def retrieve(
@@ -295,31 +229,47 @@ class ReferenceIndex:
             RaihaError: the index is empty, the mask is empty, shapes or numbers do not fit, the encoder cannot be had.
         """
         check_numbers(k=k, weight=weight, min_content=min_content, min_illumination=min_illumination)
-        if self._catalogue.count() == 0:
+        if len(self) == 0:
             raise RaihaError(f"the index at {self.directory} holds no photos: add some with `raiha index add {self.directory} GALLERY`")
         query = make_query(composite, mask, self.encoder)
-        pins, unknown = self._lookup.rows(pinned)
-        notices = [f"the pinned photo {name} is not in the index and was skipped" for name in unknown]
-        barred, unknown = self._lookup.rows(excluded)
-        notices += [f"the excluded photo {name} is not in the index" for name in unknown]
-        out = {*barred, *self._lookup.rows([] if query_path is None else [query_path])[0]}
-        wishes = Wishes(k, weight, min_content, min_illumination, tuple(p for p in pins if p not in out), frozenset(out), deduplicate)
-        found, missing = search(query, wishes, self._catalogue, self._store, self._lookup)
-        return References(found, notices + missing)
+        while True:
+            with self._reading() as snapshot:
+                require_encoder(snapshot.manifest, self.encoder, self.directory)
+                lookup = snapshot.lookup(self._moved)
+                pins, unknown = lookup.rows(pinned)
+                notices = [f"the pinned photo {name} is not in the index and was skipped" for name in unknown]
+                barred, unknown = lookup.rows(excluded)
+                notices += [f"the excluded photo {name} is not in the index" for name in unknown]
+                out = {*barred, *lookup.rows([] if query_path is None else [query_path])[0]}
+                pins = [p for p in pins if p not in out]
+                wishes = Wishes(k, weight, min_content, min_illumination, tuple(pins), frozenset(out), deduplicate)
+                found, missing = search(query, wishes, snapshot, lookup)
+                if snapshot.complete:
+                    if not found:
+                        no_gallery(lookup)
+                    return References(found, notices + missing)
+            self.refresh()  # What only this revision still had was cleaned away meanwhile.
 
     # --- changing
 
     def update(
-        self, *, progress: Progress | None = None, wait: float = 10.0, workers: int | None = None, cluster: str | None = None
+        self,
+        *,
+        progress: Progress | None = None,
+        wait: float = 10.0,
+        workers: int | None = None,
+        cluster: str | None = None,
+        allow_empty: bool = False,
     ) -> None:
         """Read what is new or changed in the galleries, forget what is gone; see `build` for the arguments.
 
         Raises:
-            RaihaError: a gallery folder is not there, another writer.
+            RaihaError: a gallery folder is not there, or lost most of its photos at once; another writer.
         """
-        options = maintenance.Options(progress=progress, wait=wait, workers=workers, cluster=cluster, token=self._token)
-        encoder = self.encoder
+        options = maintenance.Options(progress, wait, workers, cluster, self._access, allow_empty)
+        encoder = self._encoder or load_by_name(self.encoder_info.id, self._device)
         self._change(lambda: maintenance.update(self.directory, encoder, options))
+        self._encoder = encoder
 
     def add(self, paths: PathLike | Sequence[PathLike], *, progress: Progress | None = None, wait: float = 10.0) -> None:
         """Add folders with photos, or photos of a gallery that had been removed from the index.
@@ -328,7 +278,7 @@ class ReferenceIndex:
             RaihaError: a path is not there, or a single photo lies outside the galleries.
         """
         chosen, encoder = _paths(paths), self.encoder
-        options = maintenance.Options(progress=progress, wait=wait, token=self._token)
+        options = maintenance.Options(progress, wait, access=self._access)
         self._change(lambda: maintenance.add(self.directory, chosen, encoder, options))
 
     def remove(self, names: PathLike | Sequence[PathLike], *, wait: float = 10.0) -> int:
@@ -342,10 +292,16 @@ class ReferenceIndex:
         Raises:
             RaihaError: one of the names is not in the index; then nothing is removed.
         """
-        chosen = _paths(names)
-        removed: list[int] = []
-        self._change(lambda: removed.append(maintenance.remove(self.directory, chosen, maintenance.Options(wait=wait, token=self._token))))
-        return removed[0]
+        chosen, options = _paths(names), maintenance.Options(wait=wait, access=self._access)
+        return self._change(lambda: maintenance.remove(self.directory, chosen, options))
+
+    def clean(self, *, wait: float = 10.0) -> int:
+        """Delete the vectors of photos that are not in the index any more, which are kept in case they come back.
+
+        Returns:
+            Of how many photos.
+        """
+        return self._change(lambda: maintenance.clean(self.directory, maintenance.Options(wait=wait, access=self._access)))
 
     def verify(self, *, files: bool = False) -> Report:
         """Check the index. See `raiha_core.references.verify`, which also checks and mends indexes that do not open.
@@ -353,16 +309,20 @@ class ReferenceIndex:
         Args:
             files: also read every photo again and compare its bytes.
         """
-        return verify_index(self.directory, files=files, token=self._token)
+        return self._change(lambda: verify_index(self.directory, files=files, access=self._access))
 
-    def _change(self, action: Callable[[], object]) -> None:
-        # The embedded Milvus lets only one client in.
-        self._store.close()
-        try:
-            action()
-        finally:
-            self._catalogue.close()
-            self._load()
+    def _change(self, action: Callable[[], _T]) -> _T:
+        with self._changing:
+            alone = self._snapshot.store.exclusive
+            if alone:
+                self._snapshot.close(wait=True)
+            try:
+                return action()
+            finally:
+                if alone:
+                    self._snapshot = Snapshot.load(self.directory, self._access)
+                else:
+                    self.refresh()
 
 
 def _paths(names: PathLike | Sequence[PathLike]) -> list[Path]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +12,16 @@ import torch
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
-from ..illumination import DESCRIPTOR_ID
 from . import manifest as manifests
 from .builder import Embedder, LocalEmbedder, Progress, Writer
-from .catalogue import NAME as CATALOGUE
 from .catalogue import Catalogue
-from .checks import load_by_name, locate, open_store, places, require_current, require_encoder, wrong_encoder
-from .lock import writing
-from .manifest import EncoderInfo, Manifest
-from .regions import LAYOUT
+from .checks import is_current, load_by_name, locate, open_store, places, require_current, require_encoder, wrong_encoder
+from .folder import continues, create, info_of, make_folder, manifest_or_none, new_manifest, tidy
+from .lock import explained, writing
+from .regions import REGIONS
+from .rows import Entry, FileRow
 from .scan import Scan, check_gallery, scan
-from .stores import parse_store
+from .stores import Access, parse_store
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,31 @@ class Options:
     wait: float = 10.0
     workers: int | None = None
     cluster: str | None = None
-    token: str | None = None
+    access: Access = field(default_factory=Access)
+    allow_empty: bool = False
+    follow_links: bool | None = None
+    ignore: Sequence[str] | None = None
+
+
+@contextlib.contextmanager
+def _opened(directory: Path, access: Access, name: str = manifests.NAME, *, mend: bool = False) -> Iterator[Writer]:
+    """Everything that is written to, of the manifest `name`; `mend` lets damaged vectors be made again."""
+    manifest = manifests.load(directory, name)
+    with (
+        contextlib.closing(Catalogue(directory, manifest, write=True)) as catalogue,
+        contextlib.closing(open_store(directory, manifest, access)) as store,
+    ):
+        if mend and store.check(manifest.store["state"]):
+            manifest = replace(manifest, store={**manifest.store, "state": None})
+            catalogue.dirty = True
+        yield Writer(catalogue, store, manifest, name)
 
 
 @contextlib.contextmanager
 def _writer(directory: Path, options: Options, *, mend: bool = False) -> Iterator[Writer]:
-    """Hold the lock and everything that is written to; `mend` lets damaged vectors be made again."""
-    with (
-        writing(directory, options.wait),
-        contextlib.closing(Catalogue(directory)) as catalogue,
-        contextlib.closing(open_store(directory, manifests.load(directory), options.token)) as store,
-    ):
-        manifest = manifests.load(directory)
-        if mend and store.check(manifest.store["state"]):
-            manifest = manifest.next(None, catalogue.counts())
-        yield Writer(catalogue, store, manifest)
+    """Hold the lock and everything that is written to."""
+    with writing(directory, options.wait), _opened(directory, options.access, mend=mend) as writer:
+        yield writer
 
 
 def build(
@@ -67,88 +74,147 @@ def build(
     folders = [check_gallery(g) for g in galleries]
     if not folders:
         raise RaihaError("no gallery folder given: name a folder with photos")
+    name = encoder.id if isinstance(encoder, ContentEncoder) else encoder
     if not rebuild and manifests.exists(directory):
-        made = manifests.load(directory).encoder
-        name = encoder.id if isinstance(encoder, ContentEncoder) else encoder
-        if name != made.id:
-            raise wrong_encoder(directory, made, name)
+        with contextlib.suppress(manifests.OlderFormat):
+            made = manifests.load(directory).encoder
+            if name != made.id:
+                raise wrong_encoder(directory, made, name)
     loaded = encoder if isinstance(encoder, ContentEncoder) else load_by_name(encoder, device)
-    _create(directory, loaded, kind, store_options, options, rebuild)
-    with _writer(directory, options, mend=True) as writer:
-        require_encoder(writer.manifest, loaded, directory)
-        require_current(writer.manifest, directory)
-        if writer.manifest.store["kind"] != kind and store != "faiss":
-            raise RaihaError(f"the index at {directory} keeps its vectors in {writer.manifest.store['kind']}: make it anew with --rebuild")
-        catalogue = writer.catalogue
-        known = places(catalogue)
-        roots = {root: folder for root, folder in known.items() if folder.is_dir()}
+    make_folder(directory)
+    with writing(directory, options.wait):
+        if manifests.exists(directory):
+            wanted = {"kind": kind, "options": store_options}
+            if rebuild:
+                _rebuild(directory, {folder: options.follow_links for folder in folders}, loaded, options, wanted)
+                return
+            if _outdated(directory, loaded):
+                _renew(directory, folders, loaded, options, wanted)
+                return
+        else:
+            with explained(directory):
+                create(directory, new_manifest(loaded, kind, store_options))
+        with _opened(directory, options.access, mend=True) as writer:
+            require_encoder(writer.manifest, loaded, directory)
+            if writer.manifest.store["kind"] != kind and store != "faiss":
+                kept = writer.manifest.store["kind"]
+                raise RaihaError(f"the index at {directory} keeps its vectors in {kept}: make it anew with --rebuild")
+            _build_galleries(writer, folders, loaded, options)
+        tidy(directory, options.access)
+
+
+def _build_galleries(writer: Writer, folders: Sequence[Path], encoder: ContentEncoder, options: Options) -> None:
+    """Fill an index from folders, and from the galleries it knows already."""
+    catalogue = writer.catalogue
+    known = places(catalogue)
+    roots = {root: folder for root, folder in known.items() if reachable(folder)}
+    with explained(catalogue.directory):
         for folder in folders:
             if not any(folder.is_relative_to(known_folder) for known_folder in roots.values()):
-                roots[catalogue.set_root(folder)] = folder
-        lost = [root for root in known if root not in roots]
-        _fill(writer, scan(catalogue, roots.items()), _embedder(loaded, catalogue, options), options.progress, lost)
+                roots[catalogue.set_root(folder, links=options.follow_links)] = folder
+            elif options.follow_links is not None and folder in roots.values():
+                catalogue.set_root(folder, next(root for root, place in roots.items() if place == folder), options.follow_links)
+        if options.ignore is not None:
+            catalogue.set_meta({"ignore": list(options.ignore)})
+    lost = [root for root in known if root not in roots]
+    _fill(writer, _scan(catalogue, roots, options), _embedder(encoder, catalogue, options), options.progress, lost)
 
 
-def _create(directory: Path, encoder: ContentEncoder, kind: str, store_options: dict[str, Any], options: Options, rebuild: bool) -> None:
-    """Make an empty index, unless there is one."""
-    if directory.exists() and not directory.is_dir():
-        raise RaihaError(f"{directory} is a file: choose a folder for the index")
-    ours = manifests.exists(directory) or (directory / CATALOGUE).exists()
-    if directory.is_dir() and not ours and any(p.name not in ("writer.lock", "writer.json") for p in directory.iterdir()):
-        raise RaihaError(f"the folder {directory} holds other things: choose an empty or a new folder for the index")
+def _scan(catalogue: Catalogue, roots: dict[int, Path], options: Options) -> Scan:
+    return scan(catalogue, roots.items(), catalogue.meta().get("ignore", ()), allow_empty=options.allow_empty)
+
+
+def _outdated(directory: Path, encoder: ContentEncoder) -> bool:
+    """Whether the index has to be made anew: of an earlier format or layout, or with other weights of the same encoder."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RaihaError(f"cannot make the index folder {directory}: {error.strerror or error}") from error
-    with writing(directory, options.wait):
-        if rebuild:
-            _wipe(directory, options.token)
-        if manifests.exists(directory):
-            return
-        if kind == "milvus":
-            # Several indexes may share a server.
-            store_options = {**store_options, "collection": f"raiha_{uuid.uuid4().hex[:12]}"}
-        manifest = Manifest(
-            EncoderInfo(encoder.id, encoder.weights_hash, encoder.dim),
-            DESCRIPTOR_ID,
-            LAYOUT,
-            {"kind": kind, "options": store_options, "state": None},
-        )
-        # What a build that was killed before its first manifest left is worth nothing.
-        (directory / CATALOGUE).unlink(missing_ok=True)
-        catalogue = Catalogue(directory, create=True)
-        # The manifest's constant parts, from which `verify` restores it.
-        constant = {key: value for key, value in asdict(manifest).items() if key in ("encoder", "illumination", "regions", "store")}
-        catalogue.set_meta(constant)
-        counts = catalogue.counts()
-        catalogue.close()
-        manifests.save(manifest.next(None, counts), directory)
+        manifest = manifests.load(directory)
+    except manifests.OlderFormat:
+        return True
+    return not is_current(manifest) or (manifest.encoder.id == encoder.id and manifest.encoder != info_of(encoder))
 
 
-def _wipe(directory: Path, token: str | None) -> None:
-    with contextlib.suppress(RaihaError):
-        store = open_store(directory, manifests.load(directory), token)
-        store.destroy()
-        store.close()
-    # The manifest goes first: from here on there is no index, rather than half of one.
-    for name in (manifests.NAME, CATALOGUE, CATALOGUE + "-journal"):
-        (directory / name).unlink(missing_ok=True)
-    for folder in directory.glob("vectors-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+def _renew(directory: Path, folders: Sequence[Path], encoder: ContentEncoder, options: Options, new_store: dict[str, Any]) -> None:
+    """Make an outdated index anew, of the galleries that it has and those given; what the user took out stays out.
+
+    Raises:
+        RaihaError: a gallery is not there, so that its photos would be lost.
+    """
+    manifest = manifest_or_none(directory, manifests.NAME)
+    if manifest is None:  # Of an earlier format, which is not read.
+        _rebuild(directory, {folder: options.follow_links for folder in folders}, encoder, options, new_store)
+        return
+    with contextlib.closing(Catalogue(directory, manifest)) as catalogue:
+        where = places(catalogue)
+        roots: dict[Path, bool | None] = {where[root.id]: root.links for root in catalogue.roots()}
+        aside = {(where[row.root], row) for row in catalogue.files() if row.image is None and row.error is None}
+        ignore = catalogue.meta().get("ignore")
+    for folder in roots:
+        if not reachable(folder):
+            raise RaihaError(
+                f"the index at {directory} has to be made anew for this version of its encoder, but the gallery {folder} is not there: "
+                "connect its drive, or make it anew of other folders with --rebuild"
+            )
+    roots |= {folder: options.follow_links for folder in folders if not any(folder.is_relative_to(known) for known in roots)}
+    kept = {"kind": manifest.store["kind"], "options": {k: v for k, v in manifest.store["options"].items() if k != "collection"}}
+    chosen = options.ignore if options.ignore is not None else ignore
+    _rebuild(directory, roots, encoder, replace(options, ignore=chosen), kept, aside)
+
+
+def _rebuild(
+    directory: Path,
+    roots: Mapping[Path, bool | None],
+    encoder: ContentEncoder,
+    options: Options,
+    store: dict[str, Any],
+    aside: Iterable[tuple[Path, FileRow]] = (),
+) -> None:
+    """Make an index anew beside the old one, going on where an interrupted attempt stopped, and put it in its place.
+
+    Args:
+        roots: galleries, and whether links may lead out of each.
+        store: `kind` and `options` of the vector store.
+        aside: files that stay out of the index, with their gallery.
+    """
+    fresh = new_manifest(encoder, store["kind"], store["options"])
+    with explained(directory):
+        if not continues(directory, fresh):
+            create(directory, fresh, manifests.REBUILD)
+    with _opened(directory, options.access, manifests.REBUILD, mend=True) as writer:
+        with explained(directory):
+            rows = {folder: writer.catalogue.set_root(folder, links=links) for folder, links in roots.items()}
+            writer.catalogue.put([Entry(rows[folder], row.path, row.size, row.mtime) for folder, row in aside], REGIONS)
+        _build_galleries(writer, list(roots), encoder, replace(options, follow_links=None))
+    old = manifest_or_none(directory, manifests.NAME)
+    with explained(directory):
+        (directory / manifests.REBUILD).replace(directory / manifests.NAME)
+        manifests.sync_directory(directory)
+    tidy(directory, options.access, old)
+
+
+def reachable(folder: Path) -> bool:
+    """Whether a gallery's folder is there."""
+    try:
+        return folder.is_dir()
+    except OSError:
+        return False
 
 
 def update(directory: Path, encoder: ContentEncoder, options: Options) -> None:
     """See `ReferenceIndex.update`."""
-    with _writer(directory, options, mend=True) as writer:
-        require_encoder(writer.manifest, encoder, directory)
-        require_current(writer.manifest, directory)
-        roots = places(writer.catalogue)
-        for folder in roots.values():
-            if not folder.is_dir():
-                raise RaihaError(
-                    f"the gallery {folder} is not there: connect its drive, or build the index again with the folder where it lies now"
-                )
-        _fill(writer, scan(writer.catalogue, roots.items()), _embedder(encoder, writer.catalogue, options), options.progress, [])
+    with writing(directory, options.wait):
+        if _outdated(directory, encoder):
+            _renew(directory, [], encoder, options, {})
+            return
+        with _opened(directory, options.access, mend=True) as writer:
+            require_encoder(writer.manifest, encoder, directory)
+            roots = places(writer.catalogue)
+            for folder in roots.values():
+                if not reachable(folder):
+                    raise RaihaError(
+                        f"the gallery {folder} is not there: connect its drive, or build the index again with the folder where it lies now"
+                    )
+            found = _scan(writer.catalogue, roots, options)
+            _fill(writer, found, _embedder(encoder, writer.catalogue, options), options.progress, [])
 
 
 def add(directory: Path, paths: Sequence[Path], encoder: ContentEncoder, options: Options) -> None:
@@ -179,7 +245,7 @@ def add(directory: Path, paths: Sequence[Path], encoder: ContentEncoder, options
                     if f.image is None and (inside in (".", f.path) or f.path.startswith(inside + "/"))
                 ]
         catalogue.drop_files(back)
-        _fill(writer, scan(catalogue, chosen.items()), _embedder(encoder, catalogue, options), options.progress, [])
+        _fill(writer, _scan(catalogue, chosen, options), _embedder(encoder, catalogue, options), options.progress, [])
 
 
 def remove(directory: Path, names: Sequence[Path], options: Options) -> int:
@@ -192,7 +258,7 @@ def remove(directory: Path, names: Sequence[Path], options: Options) -> int:
         for name in names:
             row = catalogue.image_by_id(str(name))
             if row is not None:
-                aside.update(catalogue.files_of([row])[row])
+                aside.update((file.root, file.path) for file in catalogue.files_of([row])[row])
                 continue
             located = locate(roots, name)
             if located is None:
@@ -211,9 +277,16 @@ def remove(directory: Path, names: Sequence[Path], options: Options) -> int:
         catalogue.drop_files(dropped)
         for root in whole:
             catalogue.drop_root(root)
-        catalogue.drop_orphans()
         writer.publish()
         return len(aside) + len(dropped)
+
+
+def clean(directory: Path, options: Options) -> int:
+    """See `ReferenceIndex.clean`."""
+    with _writer(directory, options) as writer:
+        deleted = writer.catalogue.clean()
+        writer.publish()
+        return deleted
 
 
 def _embedder(encoder: ContentEncoder, catalogue: Catalogue, options: Options) -> Embedder:
@@ -230,12 +303,12 @@ def _fill(writer: Writer, found: Scan, embedder: Embedder, progress: Progress | 
     writer.write(found.tasks, embedder, progress)
     catalogue = writer.catalogue
     catalogue.drop_files(found.gone)
+    catalogue.set_meta({"left_out": found.left_out.document()})
     for root in lost:
         rows = list(catalogue.files(root))
         copies = catalogue.files_of(row.image for row in rows if row.image is not None)
         # A folder that is gone was moved if some of its photos turned up; otherwise its drive may just be unplugged.
-        if any(other != root for files in copies.values() for other, _ in files):
+        if any(file.root != root for files in copies.values() for file in files):
             catalogue.drop_files([(root, row.path) for row in rows])
             catalogue.drop_root(root)
-    catalogue.drop_orphans()
     writer.publish()

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ..illumination import similarity
-from .catalogue import Catalogue, ImageRow, RegionRow
+from .catalogue import Catalogue
 from .lookalike import SAME, resemblance
 from .query import Query
+from .rows import ImageRow, RegionRow
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,12 @@ class Ranked:
 
 
 def rank(query: Query, regions: Iterable[RegionRow], catalogue: Catalogue, wishes: Wishes) -> list[Ranked]:
-    """Score photos by their best region and sort them, best first; pinned ones are left to `choose`."""
+    """Score photos by their best region and sort them, best first; pinned ones are left to `choose`.
+
+    Photos that are not in the index any more, whose vectors are kept, do not count.
+    """
     best = _best_regions(query, regions)
-    images = catalogue.images(best)
+    images = catalogue.images(catalogue.files_of(best))
     rows = [row for row in best if row in images]
     if not rows:
         return []
@@ -69,7 +73,7 @@ def rank(query: Query, regions: Iterable[RegionRow], catalogue: Catalogue, wishe
 
 
 def choose(query: Query, ranked: list[Ranked], wishes: Wishes, exists: Callable[[Ranked], bool]) -> list[Ranked]:
-    """Take the pinned and the best photos, without duplicates.
+    """Take the pinned and the best photos, without duplicates; of several that look the same, the largest.
 
     Args:
         query: what was searched for.
@@ -93,11 +97,23 @@ def choose(query: Query, ranked: list[Ranked], wishes: Wishes, exists: Callable[
     for candidate in rest:
         if len(chosen) >= wishes.k:
             break
-        if wishes.deduplicate and (resemblance(candidate.image.look, [c.image.look for c in chosen]) >= SAME).any():
-            continue
-        if exists(candidate):
-            chosen.append(candidate)
+        alike = [candidate]
+        if wishes.deduplicate:
+            if (resemblance(candidate.image.look, [c.image.look for c in chosen]) >= SAME).any():
+                continue
+            same = resemblance(candidate.image.look, [r.image.look for r in rest]) >= SAME
+            # A small copy must not hide its original; of equally large ones the best stays.
+            alike = sorted(
+                [candidate, *(r for r, s in zip(rest, same, strict=True) if s and r is not candidate)], key=_pixels, reverse=True
+            )
+        found = next((r for r in alike if exists(r)), None)
+        if found is not None:
+            chosen.append(found)
     return chosen
+
+
+def _pixels(ranked: Ranked) -> int:
+    return ranked.image.width * ranked.image.height
 
 
 def _best_regions(query: Query, regions: Iterable[RegionRow]) -> dict[int, tuple[RegionRow, float]]:

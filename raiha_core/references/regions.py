@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) as fractions of width and height; x to the right, y down."""
+from ..content.base import Box as Box
 
-LAYOUT = "whole+5"
+LAYOUT = "whole+5, pooled"
+"""Where the regions lie, and that an encoder that can do so takes them from one look at the photo."""
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
@@ -50,21 +49,3 @@ def shrink(image: Tensor, side: int) -> Tensor:
         return image
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     return F.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
-
-
-def region_batch(image: Tensor) -> Tensor:
-    """All regions of one photo at one size.
-
-    Args:
-        image: `(1, 3, H, W)` in [0, 1].
-
-    Returns:
-        `(len(REGIONS), 3, h, w)`, the photo's aspect ratio, long side at most `ENCODE_SIDE`.
-    """
-    whole = shrink(image, ENCODE_SIDE)
-    size = (int(whole.shape[-2]), int(whole.shape[-1]))
-    parts = [whole]
-    for box in REGIONS[1:]:
-        part = cut(image, box)
-        parts.append(F.interpolate(part, size, mode="bilinear", antialias=True, align_corners=False))
-    return torch.cat(parts).clamp(0, 1)

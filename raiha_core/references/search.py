@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from .catalogue import ID_LENGTH, Catalogue
-from .lookup import Lookup
+from ..errors import RaihaError
+from .lookup import Lookup, Stamp
 from .query import Query
 from .ranking import Ranked, Wishes, choose, rank
 from .reference import Reference
-from .stores import VectorStore
+from .regions import REGIONS
+from .rows import ID_LENGTH
+from .snapshot import Snapshot
 
 FEWEST = 256
 """Regions looked at first; of a photo several may be among them."""
 NAMED = 5
 """Vanished photos named one by one."""
+_GONE = (
+    "the gallery {} is not there: connect its drive, say where it lies now (`--gallery`), or build the index again with the folder "
+    "where it lies now"
+)
 
 
-def search(query: Query, wishes: Wishes, catalogue: Catalogue, store: VectorStore, lookup: Lookup) -> tuple[list[Reference], list[str]]:
+def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> tuple[list[Reference], list[str]]:
     """The references for a query, and sentences about photos whose files have vanished.
 
-    The store proposes regions by content; while too few photos are left after minimums, duplicates and vanished files,
-    more regions are asked for.
+    The store proposes regions by content; while too few photos are left after minimums, duplicates, vanished files and
+    what is no more in the index, more regions are asked for.
     """
-    total = catalogue.count()
+    catalogue, store, counts = snapshot.catalogue, snapshot.store, snapshot.manifest.counts
+    total = counts.get("regions", 0) + counts.get("kept", 0) * len(REGIONS)
     limit = max(FEWEST, 48 * wishes.k)
     weight = wishes.weight if query.illumination is not None else 0.0
-    files: dict[int, Path] = {}
+    files: dict[int, tuple[Path, Stamp]] = {}
     vanished: dict[Path, None] = {}
 
     def there(ranked: Ranked) -> bool:
-        path = lookup.existing(ranked.image.id)
-        if path is not None:
-            files[ranked.image.id] = path
+        found = lookup.existing(ranked.image.id)
+        if found is not None:
+            files[ranked.image.id] = found
             return True
         vanished.update(dict.fromkeys(lookup.paths(ranked.image.id)[:1]))
         return False
@@ -42,28 +50,41 @@ def search(query: Query, wishes: Wishes, catalogue: Catalogue, store: VectorStor
         regions += catalogue.regions_of(wishes.pinned)
         chosen = choose(query, rank(query, regions, catalogue, wishes), wishes, there)
         if len(chosen) >= wishes.k or limit >= total:
-            return [_reference(r, files[r.image.id], r.image.id in wishes.pinned) for r in chosen], _notices(list(vanished), lookup)
+            found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
+            return found, _notices(list(vanished), lookup)
         limit *= 8
+
+
+def no_gallery(lookup: Lookup) -> None:
+    """Nothing was found: refuse to go on as if nothing fitted where it is a gallery that is not there.
+
+    Raises:
+        RaihaError: names the folder.
+    """
+    gone = [folder for folder in lookup.places().values() if not os.path.isdir(folder)]
+    if gone:
+        raise RaihaError(f"no reference can be had, since {_GONE.format(gone[0])}")
 
 
 def _notices(vanished: list[Path], lookup: Lookup) -> list[str]:
     """What to say of photos that are not there: by gallery where a whole one is gone, few by name."""
-    gone = [folder for folder in lookup.places().values() if not folder.is_dir()]
+    gone = [folder for folder in lookup.places().values() if not os.path.isdir(folder)]
     notices = [
-        f"the gallery {folder} is not there, its photos were skipped: connect its drive, say where it lies now (`--gallery`), or "
-        "build the index again with the folder where it lies now"
-        for folder in gone
-        if any(path.is_relative_to(folder) for path in vanished)
+        f"{_GONE.format(folder)}; its photos were skipped" for folder in gone if any(path.is_relative_to(folder) for path in vanished)
     ]
     rest = [path for path in vanished if not any(path.is_relative_to(folder) for folder in gone)]
     mend = "run `raiha index build` again to update the index"
-    notices += [f"{path} has vanished and was skipped: {mend}" for path in rest[:NAMED]]
+    notices += [f"{path} has {_what(path)} and was skipped: {mend}" for path in rest[:NAMED]]
     if len(rest) > NAMED:
-        notices.append(f"{len(rest) - NAMED} more photos have vanished and were skipped: {mend}")
+        notices.append(f"{len(rest) - NAMED} more photos have vanished or changed and were skipped: {mend}")
     return notices
 
 
-def _reference(ranked: Ranked, path: Path, pinned: bool) -> Reference:
+def _what(path: Path) -> str:
+    return "changed, or leads out of the gallery," if os.path.exists(path) else "vanished"
+
+
+def _reference(ranked: Ranked, path: Path, stamp: Stamp, pinned: bool) -> Reference:
     image = ranked.image
     scores = (ranked.content, ranked.illumination, ranked.score)
-    return Reference(path, image.hash[:ID_LENGTH], *scores, ranked.region.box, (image.width, image.height), pinned)
+    return Reference(path, image.hash[:ID_LENGTH], *scores, ranked.region.box, (image.width, image.height), pinned, stamp)

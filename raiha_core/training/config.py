@@ -212,15 +212,18 @@ def _contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     recipe, mix = config.recipe, config.references
     begins = [share for share, _ in config.sizes]
     strangers = sorted(set(recipe.shares) - set(KINDS))
+    side, step = config.model.get("input_size", 32), 32 if config.architecture == "raiha-s" else 8
     apart = mix.positive, mix.retrieved, mix.wrong_light
+    shares = {f"recipe.{name}": getattr(recipe, name) for name in ("regrade", "mood", "ramp", "capture", "moved", "pasted", "loose")}
+    shares |= {f"references.{name}": getattr(mix, name) for name in ("found", "same_look")}
     checks = [
+        (not isinstance(side, int) or side < step or side % step > 0, f"model.input_size is {side!r}", f"give a multiple of {step}"),
         (not begins or begins[0] != 0, "sizes do not say what to begin with", "give [0, SIDE] first"),
         (begins != sorted(begins), "sizes are not in order", "let the shares of the run rise"),
         (bool(strangers), f"recipe.shares has no kind {', '.join(strangers)}", f"use {', '.join(KINDS)}"),
         (not _frequencies(recipe.shares.values()), "recipe.shares are no frequencies", "give numbers from 0 up, not all 0"),
-        (not _shares(recipe.regrade), "recipe.regrade is no share", "give a number from 0 to 1"),
-        (not _shares(recipe.capture), "recipe.capture is no share", "give a number from 0 to 1"),
-        (not _shares(recipe.moved), "recipe.moved is no share", "give a number from 0 to 1"),
+        *((not _shares(value), f"{name} is no share", "give a number from 0 to 1") for name, value in shares.items()),
+        (recipe.moved + recipe.pasted > 1 + 1e-6, "recipe.moved and recipe.pasted exceed 1", "let them sum to 1 at most"),
         (not recipe.amount >= 0, "recipe.amount is below 0", "give a number from 0 up"),
         (not recipe.most > 0, "recipe.most is not above 0", "give a positive number"),
         (not _frequencies(mix.count), "references.count are no frequencies", "give numbers from 0 up, not all 0"),

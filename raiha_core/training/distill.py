@@ -7,7 +7,6 @@ teacher's features after PCA, dense and pooled.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -153,20 +152,3 @@ def distill(
         if run.step % 500 == 0:
             write(run.average, out, "backbone")
     write(run.average, out, "backbone")
-
-
-def main() -> None:
-    """`python -m raiha_core.training.distill --data DIR --out FILE --minutes M`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="photo folder with a teacher/ folder inside")
-    parser.add_argument("--pack", type=Path, default=Path("runs/pack"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=25)
-    parser.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    distill(arguments.pack, arguments.data, load_teacher(arguments.data / "teacher"), arguments.out, arguments.minutes)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import argparse
 import copy
 from pathlib import Path
 
@@ -20,9 +19,9 @@ from torch.nn import functional as F
 from ..content.embedded import DIM, INPUT, EmbeddedNet
 from ..content.mobilenet import MobileNetV2
 from ..references.query import CONTEXT
-from .distill import load_teacher, random_boxes, random_colours
+from .distill import random_boxes, random_colours
 from .layout import crop
-from .pack import Pack, build_pack
+from .pack import Pack
 from .sources import as_float, mask_boxes, masks_at, pictures_at
 from .timed import TimedRun, write
 
@@ -113,29 +112,3 @@ def adapt(net: EmbeddedNet, pack: Pack, photos: NDArray[np.int64], out: Path, mi
             run.report(batch)
             write(run.average, out, ARCHITECTURE)
     write(run.average, out, ARCHITECTURE)
-
-
-def main() -> None:
-    """`python -m raiha_core.training.encoder --data DIR --out FILE [--minutes M]`: with 0 minutes the teacher is only projected."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="photo folder with a teacher/ folder inside")
-    parser.add_argument("--pack", type=Path, default=Path("runs/pack"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--hold-out", type=int, default=0, metavar="N", help="leave every N-th photo out, to measure on")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    pack = build_pack(arguments.data, arguments.pack)
-    rows = np.arange(len(pack.photos))
-    if arguments.hold_out:
-        rows = rows[rows % arguments.hold_out != 0]
-    net = from_teacher(load_teacher(arguments.data / "teacher"), pack.photos[rows])
-    if arguments.minutes:
-        adapt(net, pack, rows, arguments.out, arguments.minutes)
-    else:
-        write(net, arguments.out, ARCHITECTURE)
-
-
-if __name__ == "__main__":
-    main()

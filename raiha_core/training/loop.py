@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from ..errors import RaihaError
+from . import resume
 from .augment import Looks
+from .average import Average
 from .config import TrainConfig
 from .mixture import Mixture, open_mixture
 from .objective import Objective, objective_for
@@ -38,7 +39,6 @@ class Steps(Dataset[Any]):
         return self.config.steps
 
     def __getitem__(self, step: int) -> RawBatch | Triplets:
-        torch.set_num_threads(1)
         rng = np.random.default_rng((self.config.seed, step, self.rank))
         raw = self.mixture.draw(self.config.batch, rng)
         return make_batch(self.config, raw, self.mixture.looks, step, self.rank) if self.assembled else raw
@@ -82,9 +82,20 @@ def parameter_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 
 
 class Trainer:
-    """One run. `run()` starts it or goes on where the last checkpoint in `config.out` ends."""
+    """One run. `run()` starts it or goes on where the last checkpoint in `config.out` ends.
 
-    def __init__(self, config: TrainConfig):
+    Args:
+        config: what to train, on what, how.
+        force: go on from that checkpoint even if it belongs to a run with another config or other pictures.
+
+    Attributes:
+        trained: steps made by `run()` in this process; 0 where the run was at its end already.
+
+    Raises:
+        RaihaError: the folder holds another run, a source cannot be opened, or the model cannot be made as the config says.
+    """
+
+    def __init__(self, config: TrainConfig, force: bool = False):
         from accelerate import Accelerator
         from accelerate.utils import DistributedDataParallelKwargs, set_seed
 
@@ -96,15 +107,24 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=config.precision, kwargs_handlers=[unused])
         if self.accelerator.device.type == "cpu":
             torch.set_num_threads(config.threads)
-        self.mixture = open_mixture(config, self.out, main=self.accelerator.is_main_process, wait=self.accelerator.wait_for_everyone)
+        main, wait = self.accelerator.is_main_process, self.accelerator.wait_for_everyone
+        if main:
+            resume.recover(self.out)
+        wait()
+        resumes = (self.out / resume.CHECKPOINT).is_dir()
+        if resumes and not force:
+            resume.refuse_another_run(self.out, config)
+        self.mixture = open_mixture(config, self.out, main=main, wait=wait)
+        if resumes and not force:
+            resume.refuse_other_data(self.out, config, self.mixture.contents)
         set_seed(config.seed)  # here, since opening the sources may draw from the generators
-        self.objective: Objective = objective_for(config)
+        self.objective: Objective = _objective(config)
         model = self.objective.model
         optimiser = torch.optim.AdamW(parameter_groups(model, config), config.learning_rate)
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         bare = self.accelerator.unwrap_model(self.model)
-        self.ema = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-        self.step = 0
+        self.ema = Average(bare, config.ema)
+        self.step = self.trained = 0
         self.accelerator.register_for_checkpointing(self.ema, self)
         self.validation = Validation(Path(config.validation), bare.input_size) if config.validation else None
 
@@ -118,9 +138,14 @@ class Trainer:
 
     def run(self) -> Path:
         """Train to the end; returns the path of the averaged weights."""
-        checkpoint = self.out / "checkpoint"
+        checkpoint, main = self.out / resume.CHECKPOINT, self.accelerator.is_main_process
         if checkpoint.is_dir():
             self.accelerator.load_state(str(checkpoint), load_kwargs={"weights_only": True})
+        elif main:
+            (self.out / "log.jsonl").unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+        self.accelerator.wait_for_everyone()
+        if main:
+            resume.write_record(self.out, self.config, self.mixture.contents)
         on_cpu = self.accelerator.device.type == "cpu"
         steps = Steps(self.config, self.mixture, self.accelerator.process_index, assembled=on_cpu)
         loader = DataLoader(
@@ -132,9 +157,7 @@ class Trainer:
             persistent_workers=False,
         )
         looks = self.mixture.looks.to(self.accelerator.device)
-        bar = tqdm(
-            loader, total=self.config.steps, initial=self.step, desc="train", disable=not self.accelerator.is_main_process, mininterval=5
-        )
+        bar = tqdm(loader, total=self.config.steps, initial=self.step, desc="train", disable=not main, mininterval=5)
         started, window = time.monotonic(), []
         for item in bar:
             batch = (
@@ -144,6 +167,7 @@ class Trainer:
             )
             window.append(self._train_step(batch))
             self.step += 1
+            self.trained += 1
             if self.step % 50 == 0:
                 self._log(
                     {
@@ -155,9 +179,11 @@ class Trainer:
                 )
                 bar.set_postfix(loss=f"{np.mean(window[-50:]):.4f}")
             if self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
-                self._checkpoint(checkpoint)
+                self._checkpoint()
             if self.validation and (self.step % self.config.validate_every == 0 or self.step == self.config.steps):
                 self._validate()
+        if main and not self.trained:  # a kill may have come between the last checkpoint and its weights
+            self._save()
         return self.out / "model.safetensors"
 
     def _train_step(self, batch: Triplets) -> float:
@@ -172,9 +198,7 @@ class Trainer:
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
-        # Averages begin young, so that early checkpoints are usable.
-        self.ema.multi_avg_fn = get_ema_multi_avg_fn(min(self.config.ema, (1 + self.step) / (10 + self.step)))
-        self.ema.update_parameters(self.accelerator.unwrap_model(self.model))
+        self.ema.follow(self.accelerator.unwrap_model(self.model), self.step)
         return float(loss.detach())
 
     def _log(self, row: dict[str, Any]) -> None:
@@ -182,19 +206,19 @@ class Trainer:
             with (self.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(row) + "\n")
 
-    def _checkpoint(self, folder: Path) -> None:
+    def _checkpoint(self) -> None:
         """Write state beside the old one and swap, so that a kill at any moment leaves a whole checkpoint."""
-        part = folder.with_name("checkpoint.part")
-        self.accelerator.save_state(str(part))
+        if self.accelerator.is_main_process:
+            resume.clear_part(self.out)
+        self.accelerator.wait_for_everyone()
+        self.accelerator.save_state(str(resume.part_of(self.out)))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            old = folder.with_name("checkpoint.old")
-            _remove(old)
-            if folder.is_dir():
-                os.replace(folder, old)
-            os.replace(part, folder)
-            _remove(old)
-            self.objective.save(self.ema.module, self.out / "model.safetensors", self.step)
+            resume.replace_checkpoint(self.out)
+            self._save()
+
+    def _save(self) -> None:
+        self.objective.save(self.ema.module, self.out / "model.safetensors", self.step)
 
     def _validate(self) -> None:
         if self.validation and self.accelerator.is_main_process:
@@ -202,8 +226,11 @@ class Trainer:
             self._log({"step": self.step, "validation": report})
 
 
-def _remove(folder: Path) -> None:
-    import shutil
-
-    if folder.is_dir():
-        shutil.rmtree(folder)
+def _objective(config: TrainConfig) -> Objective:
+    try:
+        return objective_for(config)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, RaihaError):
+            raise
+        reason = str(error).split("__init__() ")[-1]
+        raise RaihaError(f"The training config's model does not fit {config.architecture} ({reason}); mend its keys.") from None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ class Mixture:
     sources: list[Source]
     weights: NDArray[np.float64]
     looks: Looks
+    contents: list[dict[str, Any]]
+    """What lies in each source now, `items` and a `digest`, so that a resumed run notices other pictures."""
 
     def draw(self, batch: int, rng: np.random.Generator) -> RawBatch:
         """Draw a source, then a raw batch from it."""
@@ -100,4 +103,13 @@ def open_mixture(config: TrainConfig, out: Path, main: bool = True, wait: Callab
     if main:
         wait()
     weights = np.array([s.weight for s in config.sources], np.float64)
-    return Mixture(sources, weights / weights.sum(), open_looks(config.sources))
+    return Mixture(sources, weights / weights.sum(), open_looks(config.sources), [_contents(s) for s in sources])
+
+
+def _contents(source: Source) -> dict[str, Any]:
+    if isinstance(source, PhotoSource):
+        return {"items": len(source.pack.names), "digest": source.pack.digest}
+    if isinstance(source, TripletSource):
+        names = "\n".join(f"{row.name} {len(row.references)}" for row in source.rows)
+        return {"items": len(source.rows), "digest": hashlib.sha256(names.encode()).hexdigest()}
+    return {}

@@ -71,7 +71,7 @@ class RaihaSObjective:
         result = apply_affine(composite, matrix)
         weight = seen_weight(cut, mask)
         bend = (out.matrix - out.overall).square().mean()
-        changed = (foreground_mse(batch.composite * batch.cut, batch.real * batch.cut, batch.cut) > 20 / 255**2).to(out.touched.dtype)
+        changed = (foreground_mse(composite * cut, real * cut, cut, 100 / step**2) > 20 / 255**2).to(out.touched.dtype)
         belief = F.binary_cross_entropy_with_logits(out.touched, changed)
         loss: Tensor = harmonisation_loss(result, real, cut, weight, 100 / step**2) + 0.02 * bend + 0.05 * belief
         return loss
@@ -128,7 +128,7 @@ def _load_backbone(model: RaihaS, path: Path) -> None:
         model.backbone.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError):
         raise RaihaError(
-            f"{path} holds no backbone of raiha-s; give weights of raiha-s, or what python -m raiha_core.training.distill writes."
+            f"{path} holds no backbone of raiha-s; give weights of raiha-s, or what scripts/distill_backbone.py writes."
         ) from None
 
 

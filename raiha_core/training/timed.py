@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from .average import Average
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -29,8 +30,9 @@ class TimedRun(Generic[N]):
     """
 
     def __init__(self, net: N, minutes: float, *, rate: float, weight_decay: float, warmup: int, clip: float, decay: float):
-        self.net, self.average = net, copy.deepcopy(net)
-        self.minutes, self.rate, self.warmup, self.clip, self.decay = minutes, rate, warmup, clip, decay
+        self.net, self._averaged = net, Average(net, decay)
+        self.average = cast(N, self._averaged.module)
+        self.minutes, self.rate, self.warmup, self.clip = minutes, rate, warmup, clip
         self.trained = [p for p in net.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.trained, rate, weight_decay=weight_decay)
         self.step, self.spent, self._loss = 0, 0.0, 0.0
@@ -50,7 +52,7 @@ class TimedRun(Generic[N]):
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.trained, self.clip)
         self.optimiser.step()
-        follow(self.average, self.net, self.step, self.decay)
+        self._averaged.follow(self.net, self.step)
         self._loss = 0.98 * self._loss + 0.02 * loss.item()
         self.step += 1
 
@@ -58,17 +60,6 @@ class TimedRun(Generic[N]):
         """Print how far it is."""
         loss = self._loss / (1 - 0.98**self.step)
         print(f"step {self.step} samples {self.step * batch} loss {loss:.4f} minutes {self.spent:.1f}", flush=True)
-
-
-@torch.no_grad()
-def follow(average: nn.Module, net: nn.Module, step: int, decay: float) -> None:
-    """Move averaged weights and buffers towards the net's; averages begin young, so that early ones are usable."""
-    decay = min(decay, (1 + step) / (10 + step))
-    for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-        if a.is_floating_point():
-            a.lerp_(b, 1 - decay)
-        else:
-            a.copy_(b)
 
 
 def write(net: nn.Module, out: Path, architecture: str) -> None:

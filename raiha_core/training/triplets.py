@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ..errors import RaihaError
 from ..evaluation import Dataset, Item
@@ -47,7 +47,8 @@ class TripletSource:
         try:
             with Image.open(path) as image:
                 image.draft("RGB", (self.size * 2, self.size * 2))
-                array = np.asarray(image.convert(mode).resize((self.size, self.size), Image.Resampling.BOX))
+                shown = ImageOps.exif_transpose(image)  # as `evaluate` and every viewer show it
+                array = np.asarray(shown.convert(mode).resize((self.size, self.size), Image.Resampling.BOX))
         except (OSError, ValueError) as error:
             raise RaihaError(f"{path} cannot be read as a picture ({error}); repair the triplet or take it out.") from None
         return array[None] if mode == "L" else array.transpose(2, 0, 1)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from raiha_core.cli import main
-from raiha_core.models import RHNet
+from raiha_core.models import RaihaS, RHNet, load_model, save_model
 
 
 @pytest.fixture
@@ -57,3 +57,28 @@ def test_mistakes_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
         said = capsys.readouterr()
         assert said.out == "" and said.err.startswith("raiha: ") and said.err.count("\n") == 1
     assert not trace.exists() and not list(tmp_path.glob("o.*"))
+
+
+def test_half_as_large_and_loaded_as_before(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    torch.manual_seed(0)
+    network, own, released = RaihaS(64), tmp_path / "own.safetensors", tmp_path / "out.safetensors"
+    save_model(network, own, step="7")
+    assert main(["convert", str(own), str(released), "--half"]) == 0
+    assert released.stat().st_size < 0.55 * own.stat().st_size and {*tmp_path.iterdir()} == {own, released}
+    with safe_open(own, "pt") as a, safe_open(released, "pt") as b:
+        assert a.metadata() == b.metadata() and set(a.keys()) == set(b.keys())
+    again = load_model(released).state_dict()
+    for name, value in network.state_dict().items():
+        assert again[name].dtype == value.dtype
+        torch.testing.assert_close(again[name], value, atol=1e-4, rtol=1e-3)
+
+
+def test_values_beyond_half_precision_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = RaihaS(64)
+    with torch.no_grad():
+        network.scale.fill_(1e6)
+    save_model(network, tmp_path / "own.safetensors")
+    assert main(["convert", str(tmp_path / "own.safetensors"), str(tmp_path / "out.safetensors"), "--half"]) == 2
+    assert "float16" in capsys.readouterr().err and not (tmp_path / "out.safetensors").exists()

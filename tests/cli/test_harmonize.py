@@ -131,11 +131,58 @@ def test_a_batch_reads_its_reference_once(
     assert seen.count(reference) == 1
 
 
-def test_batch_without_a_mask_says_which(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_composite_without_a_mask_is_named_and_the_rest_is_done(
+    batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     composites, masks, out = batch
     (masks / "photo2_mask.png").unlink()
-    status, _, err = call(capsys, "harmonize", composites, masks, "-o", out)
-    assert status == 2 and "photo2.png" in one_line(err) and not out.exists()
+    (composites / "notes.txt").write_text("hello")
+    status, text, err = call(capsys, "harmonize", composites, masks, "-o", out)
+    assert status == 2 and "2 harmonised, 0 already done, 1 failed" in text
+    assert "photo2.png has no mask" in err and "left out 1 files" in err and "notes.txt" in err
+    report = json.loads(call(capsys, "harmonize", composites, masks, "-o", out, "--json")[1])
+    assert report["left_out"] == [str(composites / "notes.txt")] and report["failures"][0]["composite"] == str(composites / "photo2.png")
+
+
+def test_frames_without_foreground_leave_no_gap(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    Image.new("L", (128, 96)).save(masks / "photo1_mask.png")
+    status, text, err = call(capsys, "harmonize", composites, masks, "-o", out)
+    assert status == 0 and "2 harmonised, 1 without foreground copied, 0 already done, 0 failed" in text
+    assert "photo1.png has an empty mask" in one_line(err)
+    assert (np.asarray(Image.open(out / "photo1.png")) == np.asarray(Image.open(composites / "photo1.png"))).all()
+
+
+def test_a_batch_whose_folder_cannot_be_made_says_so(batch: tuple[Path, Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    composites, masks, out = batch
+    out.write_bytes(b"")
+    status, _, err = call(capsys, "harmonize", composites, masks, "-o", out / "deeper")
+    assert status == 2 and err.count("cannot be made") == 3 and "unexpected" not in err
+
+
+def test_nothing_changed_is_said(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flat, mask, out = tmp_path / "c.png", tmp_path / "m.png", tmp_path / "o.png"
+    Image.new("RGB", (128, 96), (90, 90, 90)).save(flat)
+    Image.fromarray(scene[1] // 255 * 15).save(mask)
+    status, text, err = call(capsys, "harmonize", flat, mask, "-o", out)
+    assert status == 0 and "Nothing was changed" in err and "15 of 255" in err and "wrote" in text
+    row = json.loads(call(capsys, "harmonize", flat, mask, "-o", out, "--json")[1])
+    assert row["changed"] is False and any("Nothing was changed" in n for n in row["notices"])
+
+
+def test_pages(scene: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages, mask, out = tmp_path / "c.tif", tmp_path / "m.png", tmp_path / "o.png"
+    frames = [Image.fromarray(scene[0]), Image.fromarray(scene[0][:, ::-1].copy())]
+    frames[0].save(pages, save_all=True, append_images=frames[1:])
+    Image.fromarray(scene[1]).save(mask)
+    status, _, err = call(capsys, "harmonize", pages, mask, "-o", out)
+    assert status == 0 and "holds 2 frames or pages" in one_line(err)
+    assert (np.asarray(Image.open(out))[scene[1] == 0] == scene[0][scene[1] == 0]).all()
+    status, _, err = call(capsys, "harmonize", pages, mask, "-o", out, "--page", 2)
+    assert status == 0 and "frames or pages" not in err
+    assert (np.asarray(Image.open(out))[scene[1] == 0] == scene[0][:, ::-1][scene[1] == 0]).all()
+    status, _, err = call(capsys, "harmonize", pages, mask, "-o", out, "--page", 3)
+    assert status == 2 and "no page 3" in one_line(err)
 
 
 def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tuple[list[object], str]:
@@ -161,11 +208,6 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
     if kind == "full":
         Image.fromarray(scene[1] * 0 + 255).save(mask)
         return arguments, "whole picture"
-    if kind == "animated":
-        frames = [Image.fromarray(scene[0]), Image.fromarray(scene[0][::-1].copy())]
-        gif = tmp_path / "c.gif"
-        frames[0].save(gif, save_all=True, append_images=frames[1:])
-        return [gif, mask, "-o", out], "frames"
     if kind == "nan":
         import tifffile
 
@@ -180,7 +222,7 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
     if kind == "model":
         return [*arguments, "--model", "raiha-xxl"], "raiha-s"
     if kind == "strength":
-        return [*arguments, "--strength", "1.5"], "strength"
+        return [*arguments, "--strength", "2.5"], "strength"
     if kind == "device":
         return [*arguments, "--device", "quantum"], "device"
     if kind == "no alpha":
@@ -205,7 +247,7 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
     raise AssertionError(kind)
 
 
-KINDS = ["missing", "unreadable", "truncated", "size", "empty", "full", "animated", "nan", "model", "strength", "device", "index"]
+KINDS = ["missing", "unreadable", "truncated", "size", "empty", "full", "nan", "model", "strength", "device", "index"]
 KINDS += ["checkpoint", "output folder", "output suffix", "no alpha", "over its input", "attention suffix", "reference", "top-k", "option"]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import string
 from pathlib import Path
 
@@ -22,7 +23,7 @@ DRESSES = st.sampled_from(["{}", *DRESSED])
 def test_every_composite_finds_its_own_mask(stems: list[str], dress: str, backwards: bool) -> None:
     composites = [Path(f"in/{s}.jpg") for s in stems]
     masks = [Path(f"masks/{dress.format(s)}.png") for s in stems]
-    assert pair(composites, masks[::-1] if backwards else masks) == list(zip(composites, masks, strict=True))
+    assert pair(composites, masks[::-1] if backwards else masks) == (list(zip(composites, masks, strict=True)), [])
 
 
 @given(STEMS)
@@ -32,13 +33,13 @@ def test_the_key_of_a_name_is_its_own_key(stem: str) -> None:
 
 def test_an_exact_name_wins() -> None:
     masks = [Path("m/a.png"), Path("m/a_mask.png")]
-    assert pair([Path("c/a.jpg")], masks) == [(Path("c/a.jpg"), masks[0])]
+    assert pair([Path("c/a.jpg")], masks) == ([(Path("c/a.jpg"), masks[0])], [])
 
 
 @pytest.mark.parametrize("masks", [["a_mask.png", "mask_a.png"], ["a.png", "a.tif"], ["b.png"]])
 def test_no_guessing_between_masks(masks: list[str]) -> None:
-    with pytest.raises(RaihaError, match=r"a\.jpg has (no mask|2 masks)"):
-        pair([Path("a.jpg")], [Path(m) for m in masks])
+    pairs, failures = pair([Path("a.jpg")], [Path(m) for m in masks])
+    assert pairs == [] and re.match(r"a\.jpg has (no mask|2 masks)", failures[0][1])
 
 
 @pytest.fixture
@@ -50,7 +51,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_composites_and_masks_may_share_a_folder(folder: Path) -> None:
     for composite, mask in ((folder, folder), (folder, folder / "*_mask.png"), (folder / "?.*", folder)):
-        jobs, batch = find_jobs(str(composite), str(mask), folder / "out", None)
+        jobs, batch, failures, left_out = find_jobs(str(composite), str(mask), folder / "out", None)
+        assert failures == [] and [p.name for p in left_out] in ([], ["notes.txt"])
         assert batch
         assert [(j.composite.name, j.mask.name) for j in jobs if j.mask] == [("a.png", "a_mask.png"), ("b.JPG", "b_mask.png")]
         assert [j.output for j in jobs] == [folder / "out" / "a.png", folder / "out" / "b.JPG"]
@@ -78,3 +80,24 @@ def test_misunderstandings_are_said(folder: Path) -> None:
     for composite, mask, output, attention, word in cases:
         with pytest.raises(RaihaError, match=word):
             find_jobs(str(folder / composite), None if mask is None else str(folder / mask), output, attention)
+
+
+def test_what_cannot_be_paired_is_named_and_the_rest_is_done(folder: Path) -> None:
+    (folder / "c.png").write_bytes(b"")
+    (folder / "lost_mask.png").write_bytes(b"")
+    found = find_jobs(str(folder), str(folder), folder / "out", None)
+    assert [j.composite.name for j in found.jobs] == ["a.png", "b.JPG"]
+    assert [c.name for c, _ in found.failures] == ["c.png"] and "has no mask" in found.failures[0][1]
+    assert [p.name for p in found.left_out] == ["lost_mask.png", "notes.txt"]
+    (folder / "m").mkdir()
+    (folder / "m" / "z.png").write_bytes(b"")
+    with pytest.raises(RaihaError, match="all 3 composites"):
+        find_jobs(str(folder / "?.*"), str(folder / "m"), folder / "out", None)
+
+
+def test_unusual_suffixes_of_pictures_belong_to_a_batch(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b.JPE", "c.psd", "d.raw", "e.txt"):
+        (tmp_path / name).write_bytes(b"")
+    found = find_jobs(str(tmp_path), None, tmp_path / "out", None)
+    assert [(j.composite.name, j.output.name) for j in found.jobs] == [("a.jfif", "a.png"), ("b.JPE", "b.png"), ("c.psd", "c.png")]
+    assert [p.name for p in found.left_out] == ["d.raw", "e.txt"]

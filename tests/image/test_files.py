@@ -17,6 +17,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from raiha_core.errors import RaihaError
 from raiha_core.image import Picture, atomically, check_output, from_array, from_pil, read_image, write_image
+from raiha_core.image.spaces import make_profile
 
 HOLDS = {".png": (np.uint8, np.uint16), ".tif": (np.uint8, np.uint16, np.float32), ".webp": (np.uint8,)}
 
@@ -179,14 +180,6 @@ def test_a_photo_with_a_preview_behind_it_is_one_picture(tmp_path, samples):
     assert read_image(tmp_path / "x.jpg").size == (16, 16)
 
 
-@pytest.mark.parametrize("name", ["x.gif", "x.webp", "x.png", "x.tif"])
-def test_animations_and_pages_are_refused(tmp_path, name):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-    with pytest.raises(RaihaError, match="2 frames or pages"):
-        read_image(tmp_path / name)
-
-
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_truncated_files_are_refused(tmp_path, samples, suffix, dtype):
@@ -323,15 +316,14 @@ def test_oversized_exif_is_an_error_not_a_crash(tmp_path, samples):
 
 
 def test_grey_profiles_stay_with_grey(tmp_path, samples):
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[16:20] = b"GRAY"
+    profile = make_profile(2.2, (0.3127, 0.3290), (), grey=True)
     for suffix in (".png", ".tif"):
         path = write_image(tmp_path / f"x{suffix}", from_array(samples(4, 4, 1, np.uint16)))
         grey = read_image(path)
         assert grey.grey and grey.native().shape == (4, 4, 1)
-    Image.fromarray(samples(4, 4, 1, np.uint8)).save(tmp_path / "g.png", icc_profile=bytes(profile))
-    assert read_image(tmp_path / "g.png").icc == bytes(profile)
-    Image.fromarray(samples(4, 4, 3, np.uint8)).save(tmp_path / "c.png", icc_profile=bytes(profile))
+    Image.fromarray(samples(4, 4, 1, np.uint8)).save(tmp_path / "g.png", icc_profile=profile)
+    assert read_image(tmp_path / "g.png").icc == profile
+    Image.fromarray(samples(4, 4, 3, np.uint8)).save(tmp_path / "c.png", icc_profile=profile)
     assert read_image(tmp_path / "c.png").icc is None
 
 

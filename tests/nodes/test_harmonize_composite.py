@@ -257,3 +257,25 @@ def test_visualize_attention(pack: SimpleNamespace, batch: Batch) -> None:
     assert not torch.equal(point, sheet)
     with pytest.raises(pack.error, match="no frame 4"):
         pack.VisualizeAttention.execute(attention, frame=4)
+
+
+def test_dim_masks_count_as_white_and_what_nothing_was_done_about_is_said(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    node = pack.HarmonizeComposite
+    full = node.execute(images[:1], mask)
+    dim = node.execute(images[:1], mask * 0.3)
+    assert torch.equal(full.args[0], dim.args[0])
+    assert full.ui is None and "0.30; it was taken for white" in dim.ui["text"][0]
+    flat = node.execute(torch.full_like(images[:2], 0.4), mask)
+    assert "Nothing was changed" in flat.ui["text"][0] and "(2 of 2 images)" in flat.ui["text"][0]
+    assert node.execute(images[:1], mask, strength=0.0).ui is None
+
+
+def test_masks_fade_in_over_a_clip(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    clip = images[:1].repeat(2, 1, 1, 1)
+    out = pack.HarmonizeComposite.execute(clip, torch.cat([mask, mask * 0.5])).args[0]
+    whole, half = (out - clip).abs().flatten(1).mean(1)
+    assert float(half / whole) == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(pack.error, match="covers the whole"):
+        pack.HarmonizeComposite.execute(images[:1], torch.full_like(mask, 0.4))

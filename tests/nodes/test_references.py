@@ -48,6 +48,29 @@ def test_a_changed_gallery_runs_again_and_nothing_else(pack: SimpleNamespace) ->
     assert len(pack.LoadReferenceIndex.execute("index: mine", update=False).args[0].index) == int(after.split()[0])
 
 
+def test_update_switched_off_is_kept_to_by_the_server_that_built_the_index(pack: SimpleNamespace) -> None:
+    gallery = pack.base / "models/raiha/galleries/still"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    first = pack.LoadReferenceIndex.execute("photos: still", update=False).args[1]
+    next(gallery.glob("*.jpg")).unlink()
+    again = pack.LoadReferenceIndex.execute("photos: still", update=False).args[1]
+    assert int(again.split()[0]) == int(first.split()[0])
+    assert int(pack.LoadReferenceIndex.execute("photos: still").args[1].split()[0]) == int(first.split()[0]) - 1
+
+
+def test_an_emptied_gallery_is_asked_about(pack: SimpleNamespace) -> None:
+    gallery = pack.base / "models/raiha/galleries/drive"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    count = len(pack.LoadReferenceIndex.execute("photos: drive").args[0].index)
+    for photo in gallery.iterdir():
+        photo.unlink()
+    with pytest.raises(pack.error, match="allow empty"):
+        pack.LoadReferenceIndex.execute("photos: drive")
+    assert len(pack.LoadReferenceIndex.execute("photos: drive", update=False).args[0].index) == count
+    with pytest.raises(pack.error, match="no readable photos"):
+        pack.LoadReferenceIndex.execute("photos: drive", allow_empty=True)
+
+
 def test_a_cancelled_build_goes_on_where_it_stopped(pack: SimpleNamespace) -> None:
     gallery = pack.base / "models/raiha/galleries/cancelled"
     shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
@@ -282,6 +305,25 @@ def test_thumbnails_of_catalogued_photos_only(pack: SimpleNamespace, batch: Batc
             _get(pack, key, name, "small")
     with pytest.raises(web.HTTPNotFound):
         _get(pack, photo["index"], photo["id"], "huge")
+
+
+def test_thumbnails_of_what_was_replaced_or_taken_out_are_gone(pack: SimpleNamespace, batch: Batch) -> None:
+    gallery = pack.base / "models/raiha/galleries/changing"
+    shutil.copytree(pack.module("nodes.folders").gallery_path(EXAMPLE), gallery)
+    index = pack.LoadReferenceIndex.execute("photos: changing").args[0]
+    taken, replaced = pack.RetrieveReferences.execute(index, *batch, top_k=2).ui["raiha_references"]
+    for photo in (taken, replaced):
+        assert _get(pack, photo["index"], photo["id"], "small").status == 200
+    shutil.copy(gallery / taken["name"], gallery / replaced["name"])
+    (gallery / taken["name"]).unlink()
+    with pytest.raises(web.HTTPNotFound):
+        _get(pack, replaced["index"], replaced["id"], "small")
+    pack.module("raiha_core.references").ReferenceIndex.build(gallery, index.index.directory, allow_empty=True).close()
+    assert _get(pack, taken["index"], taken["id"], "small").status == 200, "it lies there under the other name"
+    (gallery / replaced["name"]).unlink()
+    pack.module("raiha_core.references").ReferenceIndex.build(gallery, index.index.directory, allow_empty=True).close()
+    with pytest.raises(web.HTTPNotFound):
+        _get(pack, taken["index"], taken["id"], "small")
 
 
 def test_example_pictures_are_provided_and_never_replaced(pack: SimpleNamespace) -> None:

@@ -10,15 +10,16 @@ import pytest
 
 from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex
-from raiha_core.references.catalogue import Entry
 from raiha_core.references.cluster import _entry, _row
 from raiha_core.references.embed import Task, decode, embed
+from raiha_core.references.rows import Entry
 
 
 def test_entries_survive_the_journey(gallery, encoder):
     file = gallery / "disc0000.png"
     status = file.stat()
-    entry = embed(decode(Task(1, file.name, str(file), status.st_size, status.st_mtime_ns), lambda digest: False), encoder)
+    task = Task(1, file.name, str(file), status.st_size, status.st_mtime_ns)
+    (entry,) = embed([decode(task, lambda digest: False, encoder.region_side)], encoder)
     back = _entry(_row(entry))
     assert back.content is not None and entry.content is not None and (back.content == entry.content).all()
     assert back.illumination is not None and entry.illumination is not None and (back.illumination == entry.illumination).all()

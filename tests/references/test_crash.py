@@ -26,7 +26,7 @@ import torch
 torch.set_num_threads(1)
 from raiha_core.references import ReferenceIndex, builder
 import filelock, faiss
-builder.COMMIT_SECONDS = 0.1
+builder.COMMIT_IMAGES = 8
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
@@ -54,7 +54,10 @@ def test_twenty_kills_lose_at_most_the_last_moments(tmp_path, encoder, fill_gall
     for _ in range(20):
         nursery.stdin.write("\n")
         child, reported = (int(word) for word in nursery.stdout.readline().split())
-        time.sleep(moments.uniform(0, 0.4))
+        wanted = moments.randrange(10)
+        while reported < wanted:  # However fast the machine is, the kill hits a build at work.
+            reported = int(nursery.stdout.readline().split()[1])
+        time.sleep(moments.uniform(0, 0.01))
         os.kill(child, signal.SIGKILL)
         for line in nursery.stdout:
             if line == "over\n":
@@ -64,7 +67,7 @@ def test_twenty_kills_lose_at_most_the_last_moments(tmp_path, encoder, fill_gall
             images = len(index)
             assert len(index.retrieve(*query, k=3)) == 3
         assert verify(folder).sound
-        # Commits lie 0.1 s apart here, 2 s in earnest: a photo takes 10 ms or more.
+        # Every eight photos are committed here, every 256 or 2 s in earnest; eight are embedded together.
         assert images >= kept + reported - 20, "more than the last moments were lost"
         assert images >= kept, "what was committed stays"
         kept = images

@@ -245,9 +245,8 @@ def test_a_gallery_that_is_gone_is_said_once(tmp_path, gallery, encoder, query):
         assert len(found) == 3 and len(found.notices) == 6
         assert found.notices[-1].startswith(f"{len(files) - 3 - 5} more photos have vanished")
         gallery.rename(tmp_path / "elsewhere")
-        found = index.retrieve(*query, k=20)
-        assert not found and len(found.notices) == 1
-        assert str(gallery) in found.notices[0] and "--gallery" in found.notices[0]
+        with pytest.raises(RaihaError, match=r"the gallery .*photos is not there.*--gallery"):
+            index.retrieve(*query, k=20)
 
 
 def test_unknown_exclusions_are_said(index, query):
@@ -255,7 +254,7 @@ def test_unknown_exclusions_are_said(index, query):
 
 
 def test_thumbnails_only_of_catalogued_photos(index, gallery):
-    best = index.path_of(next(r for r in index._catalogue.images([1]).values()).hash[:16])
+    best = index.path_of(next(r for r in index._snapshot.catalogue.images([1]).values()).hash[:16])
     assert best.is_relative_to(gallery)
     for name in ("../../etc/passwd", "0" * 16, "", "'; DROP TABLE images; --"):
         with pytest.raises(RaihaError, match="no photo"):
@@ -264,14 +263,56 @@ def test_thumbnails_only_of_catalogued_photos(index, gallery):
 
 def test_another_encoder_is_refused_by_name(tmp_path, gallery, encoder, make_encoder, query):
     ReferenceIndex.build(gallery, tmp_path / "i", encoder).close()
-    for other in (make_encoder("other"), make_encoder("tiny", seed=1)):
-        for call in (lambda: ReferenceIndex.open(tmp_path / "i", other), lambda: ReferenceIndex.build(gallery, tmp_path / "i", other)):  # noqa: B023
-            with pytest.raises(RaihaError, match=rf"tiny.*not with {other.id}"):
-                call()
+    other = make_encoder("other")
+    for call in (lambda: ReferenceIndex.open(tmp_path / "i", other), lambda: ReferenceIndex.build(gallery, tmp_path / "i", other)):
+        with pytest.raises(RaihaError, match=r"tiny.*not with other"):
+            call()
     with pytest.raises(RaihaError, match=r"tiny.*embedded"):
         ReferenceIndex.open(tmp_path / "i", "embedded")
     with ReferenceIndex.build(gallery, tmp_path / "i", make_encoder("other"), rebuild=True) as index:
         assert index.encoder_info.id == "other" and len(index) == 24
+
+
+@pytest.mark.parametrize("by", ["build", "updated"])
+def test_other_weights_of_the_same_encoder_rebuild_by_themselves(tmp_path, gallery, encoder, make_encoder, fill_gallery, query, by):
+    folder, fresh = tmp_path / "i", make_encoder("tiny", seed=1)
+    fill_gallery(tmp_path / "more", 3, first=90)
+    with ReferenceIndex.build([gallery, tmp_path / "more"], folder, encoder, ignore=["none"]) as old:
+        taken = old.retrieve(*query, k=1)[0].id
+        old.remove(taken)
+        expected = [r.id for r in old.retrieve(*query)]
+        with pytest.raises(RaihaError, match=r"others by now.*makes it anew"):
+            ReferenceIndex.open(folder, fresh)
+        seen = []
+
+        def look(done: int, total: int) -> None:
+            old.refresh()
+            seen.append((done, total, [r.id for r in old.retrieve(*query)] == expected))
+
+        call = (lambda: ReferenceIndex.build(gallery, folder, fresh, progress=look)) if by == "build" else None
+        with call() if call else ReferenceIndex.updated(folder, fresh, progress=look) as new:
+            assert seen == [(i, 26, True) for i in range(27)], "with progress, and the old answers until it is done"
+            assert new.encoder_info.weights_hash == "seed1" and len(new) == 26 and len(new.galleries) == 2
+            assert taken not in {r.id for r in new.retrieve(*query, k=30)}, "what the user took out stays out"
+    ReferenceIndex.build(gallery, folder, encoder).close()
+    (tmp_path / "more").rename(tmp_path / "unplugged")
+    with pytest.raises(RaihaError, match=r"anew.*more is not there"):
+        ReferenceIndex.build(gallery, folder, fresh)
+    with ReferenceIndex.open(folder, encoder) as index:
+        assert len(index) == 26
+
+
+def test_an_index_of_an_earlier_format_is_made_anew(tmp_path, gallery, encoder, query):
+    folder = tmp_path / "i"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"format": "raiha-index", "version": 1, "encoder": {}}')
+    (folder / "catalogue.sqlite").write_bytes(b"old")
+    (folder / "vectors-00000003").mkdir()
+    with pytest.raises(RaihaError, match="earlier version"):
+        ReferenceIndex.open(folder, encoder)
+    with ReferenceIndex.build(gallery, folder, encoder) as index:
+        assert len(index) == 24 and len(index.retrieve(*query)) == 4
+    assert not (folder / "catalogue.sqlite").exists() and not (folder / "vectors-00000003").exists()
 
 
 def test_empty_galleries_and_wrong_folders(tmp_path, encoder, query):
@@ -308,7 +349,7 @@ def test_damage_is_noticed_and_mended(tmp_path, gallery, encoder, query):
         with ReferenceIndex.open(folder, encoder) as index:
             assert [r.id for r in index.retrieve(*query)] == expected
 
-    (folder / "manifest.json").write_text('{"format": "raiha-index", "version": 1}')
+    (folder / "manifest.json").write_text('{"format": "raiha-index", "version": 2}')
     check_mended()
     vectors = next(folder.glob("vectors-*")) / "content.faiss"
     vectors.write_bytes(vectors.read_bytes()[:100])
@@ -318,7 +359,7 @@ def test_damage_is_noticed_and_mended(tmp_path, gallery, encoder, query):
     check_mended()
     shutil.rmtree(next(folder.glob("vectors-*")))
     check_mended()
-    catalogue = folder / "catalogue.sqlite"
+    catalogue = next(folder.glob("catalogue-*.sqlite"))
     catalogue.write_bytes(b"not a database" * 1000)
     with pytest.raises(RaihaError, match="damaged"):
         ReferenceIndex.open(folder, encoder)
@@ -336,10 +377,10 @@ def test_a_failed_write_changes_nothing(tmp_path, gallery, encoder, draw_picture
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
         save_picture(gallery / "new.png", draw_picture("cross", 1235))
         limit = "CREATE TRIGGER full BEFORE INSERT ON images BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
-        index._catalogue._db.execute(limit)
+        index._snapshot.catalogue._db.execute(limit)
         with pytest.raises(RaihaError):
             index.update()
-        index._catalogue._db.execute("DROP TRIGGER full")
+        index._snapshot.catalogue._db.execute("DROP TRIGGER full")
         assert len(index) == 24
         index.update()
         assert len(index) == 25

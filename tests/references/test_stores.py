@@ -37,7 +37,7 @@ class Source:
     def count(self, after: int = 0) -> int:
         return int((self.ids > after).sum())
 
-    def rows(self, after: int = 0, batch: int = 8192) -> Iterator[VectorRows]:
+    def rows(self, after: int = 0, batch: int = 8192, light: bool = True) -> Iterator[VectorRows]:
         (chosen,) = np.nonzero(self.ids > after)
         for start in range(0, len(chosen), batch):
             part = chosen[start : start + batch]

@@ -160,7 +160,7 @@ def test_the_repositorys_recipes_are_readable_and_fit_together(path: Path) -> No
     config = read_config(path)
     assert config.sources and config.sources[0].kind in ("photos", "triplets", "iharmony4")
     if config.backbone:
-        written = f"raiha_core.training.distill --data ../shared/data --pack ../pack --out runs/{Path(config.backbone).name}"
+        written = f"python scripts/distill_backbone.py --data ../shared/data --pack ../pack --out runs/{Path(config.backbone).name}"
         assert Path(config.backbone).is_file() or written in path.read_text(encoding="utf-8")
     if config.start:  # a later stage goes on from what another recipe here writes
         earlier = [read_config(p) for p in RECIPES]

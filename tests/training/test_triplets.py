@@ -79,3 +79,22 @@ def test_a_wrong_list_is_one_sentence(listed: Path, text: str, word: str, tmp_pa
     (listed / "wrong.jsonl").write_text(text)
     with pytest.raises(RaihaError, match=word):
         open_source(SourceConfig("triplets", str(listed), references=str(listed / "wrong.jsonl")), tmp_path, Recipe(), FOUND)
+
+
+def test_rotated_photos_are_read_as_they_are_shown(triplet_folder: Path, tmp_path: Path) -> None:
+    """A phone's picture lies on its side in the file and says so in its EXIF; its mask is drawn on what is shown."""
+    upright, turned = tmp_path / "upright", tmp_path / "turned"
+    for root in (upright, turned):
+        for part in ("composite", "mask", "real"):
+            (root / part).mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: show the file's picture turned by 90 degrees clockwise
+    for part in ("composite", "real"):
+        shown = Image.open(triplet_folder / part / "n0.png")
+        shown.save(upright / part / "a.png")
+        shown.transpose(Image.Transpose.ROTATE_90).save(turned / part / "a.png", exif=exif)
+    for root in (upright, turned):
+        shutil.copy(triplet_folder / "mask" / "n0.png", root / "mask" / "a.png")
+    a, b = (TripletSource(tuple(TripletFolder(root)), size=64).draw(1, np.random.default_rng(0)) for root in (upright, turned))
+    assert a.composite is not None and b.composite is not None
+    assert torch.equal(a.real, b.real) and torch.equal(a.composite, b.composite) and torch.equal(a.mask, b.mask)

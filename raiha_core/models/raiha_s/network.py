@@ -179,14 +179,14 @@ class RaihaS(HarmonizationModel):
     def _attend(self, scene: _Scene, looked: _Looked | None) -> tuple[Tensor, Tensor]:
         """What every token finds elsewhere, `(B, TRUNK + COLOUR, h, w)`, and the weights."""
         b, _, h, w = scene.x.shape
-        with full_precision(scene.x):
-            keys, values = scene.keys.float(), torch.cat([scene.x.float(), scene.evidence.colours], 1).flatten(2)
-            allowed, bias = scene.evidence.own.flatten(1) == 0, torch.zeros(b, h * w, device=keys.device)
-            everywhere = keys
-            if looked is not None:
-                everywhere, values = torch.cat([keys, looked.keys], 2), torch.cat([values, looked.values], 2)
-                allowed, bias = torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1), torch.cat([bias, looked.bias], 1)
-            attended, weights = cosine_attention(keys, everywhere, values, allowed, self.scale.float().clamp(1, 50), bias)
+        keys, values = scene.keys, torch.cat([scene.x.float(), scene.evidence.colours], 1).flatten(2)
+        allowed, bias = scene.evidence.own.flatten(1) == 0, torch.zeros(b, h * w, device=keys.device)
+        everywhere = keys
+        if looked is not None:
+            everywhere, values = torch.cat([keys, looked.keys], 2), torch.cat([values, looked.values], 2)
+            allowed, bias = torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1), torch.cat([bias, looked.bias], 1)
+        attended, weights = cosine_attention(keys, everywhere, values, allowed, self.scale.clamp(1, 50), bias)
+        attended = attended.float()
         return attended.reshape(b, -1, h, w), weights
 
     def _answer(self, scene: _Scene, looked: _Looked | None) -> Output:
@@ -195,8 +195,8 @@ class RaihaS(HarmonizationModel):
         colours, own = seen_here.colours, seen_here.own
         b, _, h, w = x.shape
         match, weights = self._attend(scene, looked)
-        # How concentrated the attention is says how good the match is.
-        sharp = weights.square().sum(2).clamp_min(1e-8).log().reshape(b, 1, h, w) / 8 + 0.5
+        # How concentrated the attention is says how good the match is; it is not taught, which would cost as much as attending.
+        sharp = torch.linalg.vector_norm(weights.detach(), dim=2, dtype=torch.float32).clamp_min(1e-4).log().reshape(b, 1, h, w) / 4 + 0.5
         seen = match[:, -COLOUR:]
         x = self.after(self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1)), own)
         x = self.wide(x, own)
@@ -251,7 +251,7 @@ class RaihaS(HarmonizationModel):
 
         tokens = deep.shape[-2] * deep.shape[-1]
         return _Looked(
-            in_a_row(keys),
+            in_a_row(keys).to(keys.dtype),
             in_a_row(torch.cat([x, colours], 1)),
             logit.expand(-1, -1, tokens).flatten(1),
             (pooled * share).sum(1),

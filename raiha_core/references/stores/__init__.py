@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RaihaError
-from .base import State, VectorRows, VectorSource, VectorStore
+from .base import Access, State, VectorRows, VectorSource, VectorStore
 
-__all__ = ["State", "VectorRows", "VectorSource", "VectorStore", "create_store", "parse_store"]
+__all__ = ["Access", "State", "VectorRows", "VectorSource", "VectorStore", "create_store", "parse_store"]
 
 
 def parse_store(text: str) -> tuple[str, dict[str, Any]]:
@@ -25,18 +25,21 @@ def parse_store(text: str) -> tuple[str, dict[str, Any]]:
     raise RaihaError(f"unknown vector store {text!r}: use faiss, milvus (embedded) or milvus:URI")
 
 
-def create_store(kind: str, directory: Path, dim: int, light_dim: int, options: dict[str, Any], token: str | None = None) -> VectorStore:
+def create_store(
+    kind: str, directory: Path, dim: int, light_dim: int, options: dict[str, Any], access: Access | None = None, tag: str = ""
+) -> VectorStore:
     """A store of some kind; nothing is opened yet.
 
     Args:
-        token: access token of a Milvus cluster; never written to the index.
+        access: what the user gave for servers; never written to the index.
+        tag: what the names of files of this index carry.
     """
     if kind == "faiss":
         from .faiss_store import FaissStore
 
-        return FaissStore(directory, dim, light_dim, options)
+        return FaissStore(directory, dim, light_dim, options, tag)
     if kind == "milvus":
         from .milvus import MilvusStore
 
-        return MilvusStore(directory, dim, light_dim, options, token)
+        return MilvusStore(directory, dim, light_dim, options, access or Access(), tag)
     raise RaihaError(f"the index uses an unknown vector store {kind!r}: it was made by a newer version")

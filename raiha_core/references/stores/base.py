@@ -30,14 +30,27 @@ class VectorSource(Protocol):
     def count(self, after: int = 0) -> int:
         """Number of regions with an id greater than `after`."""
 
-    def rows(self, after: int = 0, batch: int = 8192) -> Iterator[VectorRows]:
-        """The regions with an id greater than `after`, by id."""
+    def rows(self, after: int = 0, batch: int = 8192, light: bool = True) -> Iterator[VectorRows]:
+        """The regions with an id greater than `after`, by id; without `light`, their illumination has no columns."""
 
     def removed(self) -> list[int]:
         """Ids deleted since `forget_removed`."""
 
     def forget_removed(self) -> None:
         """The store holds none of them any more."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What the user gave for servers: nothing of it comes from an index, nor is written into one.
+
+    Attributes:
+        token: access token or password; None takes it from the environment.
+        named: addresses that the user named in this call; the environment may name more. No other is connected to.
+    """
+
+    token: str | None = None
+    named: tuple[str, ...] = ()
 
 
 class VectorStore(ABC):
@@ -52,15 +65,19 @@ class VectorStore(ABC):
         dim: D, length of content vectors.
         light_dim: E, length of illumination descriptors.
         options: what the user chose, from the manifest; JSON.
+        tag: what the names of files of this index carry.
     """
 
     kind: ClassVar[str]
+    exclusive: ClassVar[bool] = False
+    """Whether nobody may have it open while it is written."""
 
-    def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any]):
+    def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], tag: str = ""):
         self.directory = directory
         self.dim = dim
         self.light_dim = light_dim
         self.options = options
+        self.tag = tag
 
     @abstractmethod
     def publish(self, source: VectorSource, state: State | None, *, revision: int, final: bool) -> State | None:
@@ -94,8 +111,8 @@ class VectorStore(ABC):
         """
 
     @abstractmethod
-    def check(self, state: State | None) -> list[str]:
-        """Problems of what a state names, as sentences; empty if all is well."""
+    def check(self, state: State | None, *, thorough: bool = False) -> list[str]:
+        """Problems of what a state names, as sentences; empty if all is well; `thorough` also reads all of it."""
 
     @abstractmethod
     def collect_garbage(self, keep: list[State | None]) -> None:

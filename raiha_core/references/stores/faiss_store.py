@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 EXACT_UP_TO = 100_000
 _FILE = "content.faiss"
 _PREFIX = "vectors-"
+_FOLDER = re.compile(r"vectors-[0-9a-f-]{1,40}")
+_PIECE = 1 << 20
+TAIL = 20_000
+"""So many rows may be newer than the published file of a finished index, but no more than a tenth of it."""
 
 
 class FaissStore(VectorStore):
@@ -32,8 +38,8 @@ class FaissStore(VectorStore):
 
     kind: ClassVar[str] = "faiss"
 
-    def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any]):
-        super().__init__(directory, dim, light_dim, options)
+    def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], tag: str = ""):
+        super().__init__(directory, dim, light_dim, options, tag)
         self.exact_up_to = int(options.get("exact_up_to", EXACT_UP_TO))
         self._index: faiss.Index | None = None
         self._tail: VectorRows | None = None
@@ -46,7 +52,7 @@ class FaissStore(VectorStore):
         if tail == 0 and stale == 0 and state is not None and not self.check(state):
             return state
         # In between, rewriting at each doubling keeps the whole build linear; a finished index tolerates a small tail.
-        patience = max(20_000, published) if not final else (min(20_000, published // 10) if published > self.exact_up_to else 0)
+        patience = min(TAIL, published // 10) if final else max(TAIL, published)
         if state is not None and tail + stale <= patience and not self.check(state):
             return state
         if state is None and not final and tail <= patience:
@@ -58,25 +64,27 @@ class FaissStore(VectorStore):
 
         count = source.count()
         removed = source.removed()
-        folder = f"{_PREFIX}{revision:08d}"
+        folder = f"{_PREFIX}{self.tag}-{revision:08d}" if self.tag else f"{_PREFIX}{revision:08d}"
         temporary, final = self.directory / f"{folder}.new", self.directory / folder
         for stale in (temporary, final):
             shutil.rmtree(stale, ignore_errors=True)
         temporary.mkdir()
         index = self._train(source, count)
         last = 0
-        for rows in source.rows():
+        for rows in source.rows(light=False):
             index.add_with_ids(rows.content, rows.ids)
             last = int(rows.ids[-1])
-        path = temporary / _FILE
-        faiss.write_index(index, str(path))
-        with open(path, "rb+") as file:
+        with open(temporary / _FILE, "wb") as file:
+            # Through Python's file: FAISS itself cannot open names outside ASCII on Windows.
+            faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _PIECE))  # type: ignore[attr-defined]
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, final)
         sync_directory(self.directory)
         if removed:
             source.forget_removed()
-        return {"folder": folder, "count": int(index.ntotal), "last": last, "bytes": (final / _FILE).stat().st_size}
+        size, crc = _sum(final / _FILE)
+        return {"folder": folder, "count": int(index.ntotal), "last": last, "bytes": size, "crc": crc}
 
     def _train(self, source: VectorSource, count: int) -> faiss.Index:
         import faiss
@@ -91,24 +99,16 @@ class FaissStore(VectorStore):
         return index
 
     def load(self, source: VectorSource, state: State | None) -> None:
-        """See `VectorStore.load`: memory-maps the file, reads the tail."""
-        import faiss
-
+        """See `VectorStore.load`: memory-maps a large file, reads a small one, and the tail."""
         self._index = None
         if state is not None:
             problems = self.check(state)
             if problems:
                 raise damaged(self.directory, problems[0])
-            path = str(self.directory / state["folder"] / _FILE)
-            try:
-                self._index = faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
-            except RuntimeError as error:
-                raise damaged(self.directory, f"{state['folder']}/{_FILE}: {str(error).splitlines()[0][:100]}") from error
-            if hasattr(self._index, "nlist"):
-                faiss.extract_index_ivf(self._index).nprobe = probe_count(self._index.nlist)
-            if self._index.d != self.dim:
-                raise damaged(self.directory, f"{state['folder']}/{_FILE} holds vectors of another length")
-        pieces = list(source.rows(after=int(state["last"]) if state else 0))
+            self._index = self._read(state)
+            if self._index.d != self.dim or self._index.ntotal != state["count"]:
+                raise damaged(self.directory, f"{state['folder']}/{_FILE} holds other vectors than it should")
+        pieces = list(source.rows(after=int(state["last"]) if state else 0, light=False))
         self._tail = None
         if pieces:
             self._tail = VectorRows(
@@ -116,6 +116,27 @@ class FaissStore(VectorStore):
                 np.concatenate([p.content for p in pieces]),
                 np.concatenate([p.illumination for p in pieces]),
             )
+
+    def _read(self, state: State) -> faiss.Index:
+        """The index in a published file; a damaged one is told by its checksum where all of it is read."""
+        import faiss
+
+        path = self.directory / str(state["folder"]) / _FILE
+        name = f"{state['folder']}/{_FILE}"
+        try:
+            mapping = getattr(faiss, "IO_FLAG_MMAP_IFC", faiss.IO_FLAG_MMAP)
+            if state["count"] > self.exact_up_to and (os.name != "nt" or str(path).isascii()):
+                index = faiss.read_index(str(path), mapping)
+            else:
+                if _sum(path)[1] != state["crc"]:
+                    raise damaged(self.directory, f"{name} is not as it was written")
+                with open(path, "rb") as file:
+                    index = faiss.read_index(faiss.PyCallbackIOReader(file.read, _PIECE))  # type: ignore[attr-defined]
+        except (RuntimeError, OSError) as error:
+            raise damaged(self.directory, f"{name}: {str(error).splitlines()[0][:100]}") from error
+        if hasattr(index, "nlist"):
+            faiss.extract_index_ivf(index).nprobe = probe_count(index.nlist)
+        return index
 
     def search(self, content: Vector, illumination: Vector | None, weight: float, limit: int) -> NDArray[np.int64]:
         """See `VectorStore.search`: by content alone."""
@@ -135,21 +156,28 @@ class FaissStore(VectorStore):
         best: NDArray[np.int64] = np.concatenate(ids)[order]
         return best
 
-    def check(self, state: State | None) -> list[str]:
-        """See `VectorStore.check`: the file is there and has its length."""
+    def check(self, state: State | None, *, thorough: bool = False) -> list[str]:
+        """See `VectorStore.check`: the file is there and has its length, and, if `thorough`, its checksum."""
         if state is None:
             return []
-        path = self.directory / str(state["folder"]) / _FILE
+        # The state may come from a damaged or a foreign manifest.
+        folder = state.get("folder")
+        numbers = [state.get(key) for key in ("count", "last", "bytes", "crc")]
+        if not (isinstance(folder, str) and _FOLDER.fullmatch(folder)) or not all(type(n) is int and n >= 0 for n in numbers):
+            return ["manifest.json does not say which vectors are published"]
+        path = self.directory / folder / _FILE
         if not path.is_file():
-            return [f"{state['folder']}/{_FILE} is missing"]
+            return [f"{folder}/{_FILE} is missing"]
         if path.stat().st_size != state["bytes"]:
-            return [f"{state['folder']}/{_FILE} has {path.stat().st_size} bytes instead of {state['bytes']}"]
+            return [f"{folder}/{_FILE} has {path.stat().st_size} bytes instead of {state['bytes']}"]
+        if thorough and _sum(path)[1] != state["crc"]:
+            return [f"{folder}/{_FILE} is not as it was written"]
         return []
 
     def collect_garbage(self, keep: list[State | None]) -> None:
         """See `VectorStore.collect_garbage`; folders that another process holds open stay for the next time."""
         names = {state["folder"] for state in keep if state}
-        for folder in self.directory.glob(_PREFIX + "*"):
+        for folder in self.directory.glob(f"{_PREFIX}{self.tag}*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -168,6 +196,15 @@ class FaissStore(VectorStore):
         return "FAISS, exact"
 
 
+def _sum(path: Path) -> tuple[int, int]:
+    """Length and CRC-32 of a file."""
+    size = crc = 0
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            size, crc = size + len(piece), zlib.crc32(piece, crc)
+    return size, crc
+
+
 def list_count(count: int) -> int:
     """Number of inverted lists: a power of two near 2 sqrt(N), at the lower end of the FAISS guidelines; training is fast."""
     return int(2 ** max(4, round(np.log2(2 * np.sqrt(count)))))
@@ -182,4 +219,4 @@ def _sample(source: VectorSource, count: int, wanted: int) -> Vector:
     """An even sample of all content vectors."""
     share = min(1.0, wanted / count)
     random = np.random.default_rng(0)
-    return np.concatenate([rows.content[random.random(len(rows.ids)) < share] for rows in source.rows()])
+    return np.concatenate([rows.content[random.random(len(rows.ids)) < share] for rows in source.rows(light=False)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import RaihaError
 from ..manifest import damaged
-from .base import State, Vector, VectorSource, VectorStore
+from .base import Access, State, Vector, VectorSource, VectorStore
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient  # type: ignore[import-untyped]
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EMBEDDED = "milvus.db"
 _BATCH = 1000
 TOKEN_VARIABLE = "RAIHA_MILVUS_TOKEN"
+ADDRESS_VARIABLE = "RAIHA_MILVUS_URI"
 # The embedded server takes pymilvus' ping every 10 s for an attack and says so on stderr (GOAWAY); it is on this machine anyway.
 _QUIET = {"grpc.keepalive_time_ms": 3_600_000, "grpc.keepalive_permit_without_calls": False}
 
@@ -29,34 +30,52 @@ class MilvusStore(VectorStore):
     Rows are upserted by region, so a repeated or interrupted write leaves no duplicates, and every commit of a build is
     searchable at once. Both fields are searched together: `hybrid_search` with a `WeightedRanker`.
 
+    An index may come from a stranger: only an address that the user named is connected to, and sent the token.
+
     Args:
         options: `uri` of a cluster (none: embedded, in the index folder), `collection`: its name.
-        token: access token; default: the environment variable RAIHA_MILVUS_TOKEN.
+        access: address and token; default: the environment variables RAIHA_MILVUS_URI (several: separated by blanks) and
+            RAIHA_MILVUS_TOKEN.
     """
 
     kind: ClassVar[str] = "milvus"
 
-    def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], token: str | None = None):
-        super().__init__(directory, dim, light_dim, options)
-        self.uri = str(options.get("uri") or directory.resolve() / EMBEDDED)
+    def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], access: Access, tag: str = ""):
+        super().__init__(directory, dim, light_dim, options, tag)
+        self.remote = bool(options.get("uri"))
+        self.uri = str(options["uri"]) if self.remote else str(directory.resolve() / EMBEDDED)
         self.collection = str(options.get("collection", "raiha"))
-        self._token = token if token is not None else os.environ.get(TOKEN_VARIABLE, "")
+        self._access = access
         self._client: MilvusClient | None = None
+
+    @property
+    def exclusive(self) -> bool:  # type: ignore[override]
+        """The embedded Milvus lets only one client in."""
+        return not self.remote
 
     @property
     def client(self) -> MilvusClient:
         """The connection, made on first use.
 
         Raises:
-            RaihaError: pymilvus is not installed, or the server does not answer.
+            RaihaError: the user did not name the server, pymilvus is not installed, or the server does not answer.
         """
         if self._client is None:
+            options: dict[str, Any] = {"grpc_options": _QUIET}
+            if self.remote:
+                if self.uri not in (*self._access.named, *os.environ.get(ADDRESS_VARIABLE, "").split()):
+                    raise RaihaError(
+                        f"the index at {self.directory} keeps its vectors on the server {self.uri}, which you have not named: if you "
+                        f"trust it, set {ADDRESS_VARIABLE}={self.uri}"
+                    )
+                token = self._access.token if self._access.token is not None else os.environ.get(TOKEN_VARIABLE, "")
+                options = {"token": token}
             try:
                 from pymilvus import MilvusClient, MilvusException
             except ImportError:
                 raise RaihaError("the index keeps its vectors in Milvus, which needs pymilvus: pip install 'raiha[milvus]'") from None
             try:
-                self._client = MilvusClient(self.uri, token=self._token, **({} if "uri" in self.options else {"grpc_options": _QUIET}))
+                self._client = MilvusClient(self.uri, **options)
             except (MilvusException, OSError, ValueError, ModuleNotFoundError) as error:
                 raise RaihaError(
                     f"cannot reach Milvus at {self.uri} ({_first_line(error)}): check the address, the token and the network"
@@ -125,12 +144,16 @@ class MilvusStore(VectorStore):
             hits = self.client.hybrid_search(self.collection, requests, ranker, limit=limit, output_fields=["id"])
         return np.array([hit["id"] for hit in hits[0]], np.int64)
 
-    def check(self, state: State | None) -> list[str]:
+    def check(self, state: State | None, *, thorough: bool = False) -> list[str]:
         """See `VectorStore.check`: the collection is there and holds as many rows as it should."""
         if state is None:
             return []
-        if not self.client.has_collection(self.collection):
+        if type(state.get("last")) is not int or not self.client.has_collection(self.collection):
             return [f"Milvus at {self.uri} has no collection {self.collection!r}"]
+        if thorough:
+            found = self.client.query(self.collection, output_fields=["count(*)"])[0]["count(*)"]
+            if found != state.get("count"):
+                return [f"Milvus at {self.uri} holds {found} vectors instead of {state.get('count')}"]
         return []
 
     def collect_garbage(self, keep: list[State | None]) -> None:
@@ -149,7 +172,7 @@ class MilvusStore(VectorStore):
 
     def describe(self) -> str:
         """Kind of search in a few words."""
-        where = "embedded" if "uri" not in self.options else self.uri
+        where = self.uri if self.remote else "embedded"
         return f"Milvus ({where}), hybrid search of content and illumination"
 
 

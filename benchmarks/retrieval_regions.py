@@ -1,0 +1,97 @@
+"""Compare ways of making the vectors of regions: what they cost and what they find, on the same photos and queries.
+
+    python benchmarks/retrieval_regions.py --data FOLDER [--photos 800] [--queries 200]
+
+FOLDER holds photos/ and masks.jsonl. All vectors are kept in memory. Ways: a pass of the encoder for each region, as before,
+and regions pooled from one look at the whole photo, at several sizes. Queries are objects with masks (3 to 40 % of their photo),
+pasted into another photo or in place, mirrored and relit; counted is how often the object's own photo is among the first five.
+Prints one JSON object with the processor time of the encoder for each photo, on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from retrieval_quality import lines, load, paste, relight
+from torch import Tensor
+from torch.nn import functional as F
+
+from raiha_core.content import ContentEncoder, embedded, load_encoder
+from raiha_core.references.query import make_query
+from raiha_core.references.regions import REGIONS
+
+BATCH = 8
+
+
+def vectors(way: str, photos: list[Tensor], encoder: ContentEncoder) -> tuple[np.ndarray, float]:
+    """Region vectors `(N, R, D)` of photos, and the encoder's milliseconds for each."""
+    start = time.process_time()
+    if way == "passes":
+        found = ContentEncoder.encode_regions(encoder, photos, REGIONS)
+    else:
+        embedded.REGION_INPUT = int(way)
+        found = torch.cat([encoder.encode_regions(photos[i : i + BATCH], REGIONS) for i in range(0, len(photos), BATCH)])
+    return found.numpy(), 1000 * (time.process_time() - start) / len(photos)
+
+
+def main() -> None:
+    """Compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--photos", type=int, default=800)
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[192, 256, 320, 352], help="of the one look, in pixels")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(5)
+    masks = [
+        m for m in lines(options.data / "masks.jsonl") if m["label"] not in ("region", "sky", "road") and 0.03 <= (m["area"] or 0) <= 0.4
+    ]
+    by_photo = {m["photo"]: m for m in masks}
+    names = [sorted(by_photo)[i] for i in rng.permutation(len(by_photo))[: options.photos]]
+    encoder = load_encoder("embedded")
+    ways = ("passes", *map(str, options.sizes))
+    tables: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+    cost: dict[str, list[float]] = {way: [] for way in ways}
+    with torch.inference_mode():
+        for start in range(0, len(names), 64):
+            photos = [load(options.data / name, 576) for name in names[start : start + 64]]
+            for way in ways:
+                found, spent = vectors(way, photos, encoder)
+                tables[way].append(found)
+                cost[way].append(spent)
+        whole = {way: np.concatenate(found) for way, found in tables.items()}
+        hits: dict[str, dict[str, list[bool]]] = {way: {"pasted": [], "in place": []} for way in ways}
+        for number in rng.permutation(len(names))[: options.queries].tolist():
+            photo = load(options.data / names[number])
+            mask = (load(options.data / by_photo[names[number]]["mask"])[:, :1] > 0.5).float()
+            mask = mask if mask.shape[-2:] == photo.shape[-2:] else F.interpolate(mask, photo.shape[-2:])
+            if not bool(mask.any()):
+                continue
+            other = int(rng.integers(len(names)))
+            composite, area = paste(photo, mask, load(options.data / names[other]), rng)
+            for kind, picture in (("pasted", composite), ("in place", relight(photo, rng).flip(-1))):
+                query = make_query(picture.clamp(0, 1), area, encoder).content
+                for way, table in whole.items():
+                    scores = (table @ query).max(1)
+                    if kind == "pasted":
+                        scores[other] = -1
+                    hits[way][kind].append(number in np.argsort(-scores)[:5])
+    result: dict[str, Any] = {"photos": len(names), "queries": len(hits["passes"]["pasted"])}
+    for way in ways:
+        found = {kind: round(100 * float(np.mean(values)), 1) for kind, values in hits[way].items()}
+        result["a pass for each region" if way == "passes" else f"one look at {way} px"] = {
+            "encoder_ms": round(float(np.mean(cost[way])), 1),
+            **found,
+        }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
