@@ -4,7 +4,7 @@ python benchmarks/drift.py FOLDER [--limit 100] [--write docs/nodes.md]
 
 FOLDER holds real/, composite/ and mask/ with files of the same names, as validation triplets do. The composite stands for an inpainted
 picture; then all of it goes through a simulated VAE: another contrast, black level and white balance, stronger to one side, and a
-little blur. What it was before the shift is the truth inside the mask, the real photo the truth outside.
+little blur. What it was before the shift, as sharp as the VAE gives it, is the truth inside the mask; the real photo is it outside.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from raiha_core.image import from_array, read_image, read_mask
 Rgb = np.ndarray
 
 
-def shifted(rgb: Rgb, draw: np.random.Generator) -> Rgb:
-    """Float RGB after a VAE as it might be."""
-    soft = np.asarray(Image.fromarray((rgb * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.6)), np.float32) / 255
-    side = np.linspace(-1, 1, rgb.shape[1], dtype=np.float32)[None, :, None]
+def softened(rgb: Rgb) -> Rgb:
+    """Float RGB as sharp as a VAE gives it."""
+    return np.asarray(Image.fromarray((rgb * 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.6)), np.float32) / 255
+
+
+def shifted(soft: Rgb, draw: np.random.Generator) -> Rgb:
+    """What came out of the VAE, with its shift of colour."""
+    side = np.linspace(-1, 1, soft.shape[1], dtype=np.float32)[None, :, None]
     gain, lift, lean = draw.uniform(0.88, 1.06, 3), draw.uniform(-0.02, 0.05, 3), draw.uniform(-0.02, 0.02, 3)
     return np.clip(soft * gain + lift + side * lean, 0, 1).astype(np.float32)
 
@@ -46,10 +50,11 @@ def measure(folder: Path, limit: int) -> dict[str, list[tuple[float, float]]]:
         outside = mask == 0
         if outside.mean() < 0.1:
             continue
-        came = shifted(painted, np.random.default_rng(n))
+        soft = softened(painted)
+        came = shifted(soft, np.random.default_rng(n))
         results = (came, matched(came, original, outside), undo_drift(from_array(came), from_array(original), mask).rgb)
         for key, result in zip(found, results, strict=True):
-            error = np.abs(result - np.where(outside[..., None], original, painted)).mean(2) * 255
+            error = np.abs(result - np.where(outside[..., None], original, soft)).mean(2) * 255
             found[key].append((float(error[mask > 0.5].mean()), float(error[outside].mean())))
     return found
 

@@ -38,11 +38,6 @@ class PasteObject(io.ComfyNode):
             inputs=[
                 io.Image.Input("background", tooltip="The scene: a picture, or the frames of a clip."),
                 io.Image.Input("object", tooltip="The cut-out: a picture, or a clip as long as the background's. RGBA needs no mask."),
-                io.Mask.Input(
-                    "object_mask",
-                    optional=True,
-                    tooltip="Its mask: the MASK of the Load Image that loads the cut-out, or one that you made (white is the object).",
-                ),
                 io.Float.Input(
                     "x", default=0.5, min=-1.0, max=2.0, step=0.001, tooltip="Middle of the object: 0 is the left edge, 1 the right."
                 ),
@@ -75,6 +70,11 @@ class PasteObject(io.ComfyNode):
                     default=AUTO,
                     tooltip="Load Image gives a mask that is white where a picture is transparent, others are white at the object. "
                     "Automatic tells them apart by the picture's border.",
+                ),
+                io.Mask.Input(
+                    "object_mask",
+                    optional=True,
+                    tooltip="Its mask: the MASK of the Load Image that loads the cut-out, or one that you made (white is the object).",
                 ),
             ],
             outputs=[

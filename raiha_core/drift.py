@@ -9,20 +9,36 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from .apply import PlacedTransform, apply_transform
 from .errors import RaihaError
 from .image import Box, Mask, Picture, full_scale, shrink
-from .models.guided import LocalColours, fit_local_colours
+from .models.base import AffineMap
 
-_SIDE, _CELLS, _LEVELS = 256, 6, 4
+_SIDE, _CELLS = 256, 16
 _MARGIN = 5
 """Pixels around the mask in which the painted object may still be seen."""
 
+_SOFT = 2.0
+"""Deviation of the blur before the comparison, in pixels: a VAE softens, which is no lost contrast."""
 
-def fit_drift(shifted: Picture, original: Picture, mask: Mask) -> LocalColours:
+_SPREAD = _SIDE / 6
+"""Deviation of the weights with which the shift is averaged over places, in pixels."""
+
+_CONTRAST = 0.03
+"""Contrast below which a channel's gain cannot be told, so that it is drawn to 1."""
+
+_GAINS = (0.6, 1.6)
+
+
+def fit_drift(shifted: Picture, original: Picture, mask: Mask) -> AffineMap:
     """The map from a picture's shifted colours to the original's, from what lies outside the mask.
+
+    A VAE changes the contrast of each channel, and lifts it, here a little more than there. So that is all that is fitted: a gain for
+    each channel, and a shift that varies smoothly. Richer maps fit better outside, but say anything about colours that only the
+    object has.
 
     Args:
         shifted: the picture after inpainting, with the shift.
@@ -44,8 +60,28 @@ def fit_drift(shifted: Picture, original: Picture, mask: Mask) -> LocalColours:
     outside = (1 - painted.clamp(0, 1)) * (painted < 0.02)
     if float(outside.mean()) < 0.005:
         raise RaihaError("The mask leaves too little of the original to tell the shift from; take a larger crop around the object.")
-    fitted = fit_local_colours(s, t, outside, cells=_CELLS, levels=_LEVELS, ridge=1e-3)
-    return LocalColours(fitted.matrix, torch.zeros(3, 1, 1))
+    s, t = (_blur(x * outside, _SOFT) / (_blur(outside, _SOFT) + 1e-6) for x in (s, t))
+    mean_s, mean_t = _mean(s, outside), _mean(t, outside)
+    known = _CONTRAST * _CONTRAST
+    gain = (_mean((s - mean_s) * (t - mean_t), outside) + known) / (_mean((s - mean_s).square(), outside) + known)
+    gain = gain.clamp(*_GAINS)
+    # Deep inside a large mask nothing is near: there the mean of all serves.
+    local = (_blur((t - gain * s) * outside, _SPREAD) + 0.01 * (mean_t - gain * mean_s)) / (_blur(outside, _SPREAD) + 0.01)
+    shift = F.adaptive_avg_pool2d(local, _CELLS)[0]
+    matrix = torch.diag(gain.flatten())[:, :, None, None].expand(3, 3, _CELLS, _CELLS)
+    return AffineMap(torch.cat([matrix, shift[:, None]], 1).flatten(0, 1).contiguous())
+
+
+def _mean(x: Tensor, weight: Tensor) -> Tensor:
+    return (x * weight).sum((2, 3), keepdim=True) / weight.sum()
+
+
+def _blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of `(1, C, S, S)`; divide by a blurred weight."""
+    at = torch.arange(x.shape[-1], dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-0.5 * ((at[:, None] - at) / sigma).square())
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    return kernel @ x @ kernel.mT
 
 
 def undo_drift(shifted: Picture, original: Picture, mask: Mask) -> Picture:
