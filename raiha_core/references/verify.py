@@ -83,7 +83,7 @@ def verify(
             _verify_vectors(folder, manifest, catalogue, report, lost, repair, wait, access or Access())
             _verify_files(catalogue, report, files)
     except RaihaError as error:
-        report.problems.append(f"{error}" if "damaged" in str(error) else f"{manifest.catalogue} cannot be read ({error})")
+        report.problems.append(f"{manifest.catalogue} is damaged: {_ANEW}" if "is damaged" in str(error) else str(error))
     return report
 
 
