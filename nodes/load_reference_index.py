@@ -17,6 +17,7 @@ from . import folders, indexes
 from .clip_vision import ClipVisionEncoder
 from .comfy import RaihaIndex, Steps, checked, io, schema
 from .mending import built, mended
+from .sentences import without_commands
 from .types import IndexHandle
 
 AUTO = "automatic"
@@ -196,6 +197,6 @@ def describe(index: ReferenceIndex) -> str:
     """What is in an index, for people."""
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
-    lines += [f"left out: {line}" for line in info["left_out"]]
+    lines += [f"left out: {without_commands(line)}" for line in info["left_out"]]
     lines += [f"not readable: {path.name}: {why}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

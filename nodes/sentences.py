@@ -19,3 +19,8 @@ def here(error: RaihaError) -> RaihaError:
     # What to do comes after the last colon or semicolon before the command.
     told = re.split(r"[:;] [^:;]*$", text[: command.start()])[0].rstrip(" ,(")
     return RaihaError(f"{told[:1].upper()}{told[1:]}; {_HERE}.")
+
+
+def without_commands(note: str) -> str:
+    """A note of what was left out, without the option of the command line that would take it in."""
+    return re.sub(r"; --follow-links takes them in", "; put them into models/raiha/galleries by themselves", note)

@@ -148,10 +148,6 @@ def test_every_input_linked(server: Any) -> None:
     entry = server.finish(graph)
     message = next(data for kind, data in entry["status"]["messages"] if kind == "execution_error")
     assert message["exception_message"].strip() == "strength is 1000; give a number from 0 to 2."
-    source = {"class_type": "PrimitiveString", "inputs": {"value": "photos: example photos"}}
-    loader = {"class_type": "RaihaLoadReferenceIndex", "inputs": {"source": ["6", 0], "encoder": "automatic", "update": True}}
-    outputs = server.run({"6": source, "7": loader, "8": {"class_type": "PreviewAny", "inputs": {"source": ["7", 1]}}})
-    assert "6 photos" in str(outputs["8"])
 
 
 def test_the_first_example_gives_what_the_core_gives(server: Any) -> None:
