@@ -13,6 +13,7 @@ from ..raiha_core.content import ContentEncoder
 from ..raiha_core.errors import RaihaError
 from ..raiha_core.image import to_8_bit
 from ..raiha_core.references import ReferenceIndex
+from ..raiha_core.references.manifest import exists as is_index
 from . import folders, indexes
 from .clip_vision import ClipVisionEncoder
 from .comfy import RaihaIndex, Steps, checked, io, schema
@@ -139,7 +140,7 @@ class LoadReferenceIndex(io.ComfyNode):
         steps, said = Steps(1), ""
         before = indexes.state(directory)
         with indexes.installed():
-            if gallery is not None and (update or rebuild or not folders.is_index(directory)):
+            if gallery is not None and (update or rebuild or not is_index(directory)):
                 directory.parent.mkdir(parents=True, exist_ok=True)
                 said = built(gallery, directory, chosen, rebuild, steps.reach, allow_empty=allow_empty)
                 indexes.wrote(directory, before)
