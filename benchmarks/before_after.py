@@ -26,7 +26,7 @@ GAP, CAPTION = 6, 18
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by their names without suffix."""
-    return {p.stem: p for p in pictures(str(folder))}
+    return {p.stem: p for p in pictures(str(folder))[0]}
 
 
 def panels(

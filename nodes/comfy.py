@@ -9,12 +9,11 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import folder_paths
-from comfy_api.latest import ComfyExtension, io
-
 import comfy.model_management as model_management
+import folder_paths
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
+from comfy_api.latest import ComfyExtension, io
 
 from ..raiha_core.errors import RaihaError
 from .sentences import here
