@@ -77,7 +77,7 @@ def test_threads_search_while_others_refresh_and_write(tmp_path, encoder, fill_g
 
     def read() -> None:
         # A file that is away is skipped, whatever the index says.
-        found = tuple((r.id, round(r.score, 5)) for r in index.retrieve(*query, k=2))
+        found = tuple((r.id, round(r.score, 5)) for r in index.retrieve(*query, k=1))
         assert any(found == state[:2] for state in states), "a mixture of two states"
 
     def look() -> None:
@@ -111,7 +111,7 @@ count = 0
 with ReferenceIndex.open(sys.argv[2], helpers.TinyEncoder()) as index:
     while sys.stdin.read(1) == "g":
         index.refresh()
-        print(",".join(r.id for r in index.retrieve(composite, mask, k=2)), flush=True)
+        print(",".join(r.id for r in index.retrieve(composite, mask, k=1)), flush=True)
 """
 
 
@@ -119,7 +119,7 @@ def test_a_process_reads_while_another_writes(tmp_path, encoder, fill_gallery, q
     gallery, folder = tmp_path / "photos", tmp_path / "i"
     fill_gallery(gallery, 8)
     with ReferenceIndex.build(gallery, folder, encoder) as index:
-        expected = ",".join(r.id for r in index.retrieve(*query, k=2))
+        expected = ",".join(r.id for r in index.retrieve(*query, k=1))
     reader = subprocess.Popen(
         [sys.executable, "-c", READER, str(HELPERS), str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
