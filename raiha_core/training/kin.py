@@ -147,12 +147,12 @@ def _match(objects: Tensor, photos: Tensor, owner: NDArray[np.int64]) -> tuple[N
 def _compare_light(light: Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     ids, rare = [], []
     square = light.square().sum(1)
-    k = min(LIT, len(light) - 1)
+    k = min(LIT, max(len(light) - 1, 1))  # a photo that is alone is its own neighbour
     for start in range(0, len(light), 1024):
         rows = light[start : start + 1024]
         distance = square[None] + square[start : start + 1024, None] - 2 * rows @ light.T
         distance[torch.arange(len(rows)), torch.arange(start, start + len(rows))] = torch.inf
         near = distance.topk(k, 1, largest=False)
         ids.append(near.indices)
-        rare.append(near.values[:, :30].clamp_min(0).mean(1))
+        rare.append(near.values[:, :30].clamp_min(0).nan_to_num(posinf=0.0).mean(1))
     return torch.cat(ids).numpy(), torch.cat(rare).numpy()

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from raiha_core.training import edits, tables
 from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tables, jpeg
-from raiha_core.training.kin import Kin
+from raiha_core.training.kin import Kin, open_kin
 from raiha_core.training.layout import PASTED, PLACED, crop, move, paste
 from raiha_core.training.losses import SPILL, foreground_mse, harmonisation_loss, seen_weight
 from raiha_core.training.masks import blobs, boxes, feathered, grown, handed_over, roughen, vary
@@ -269,3 +271,31 @@ def test_photos_are_found_by_a_relative_path_and_hidden_ones_are_not(tmp_path: P
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     assert [p.name for p in find_photos(Path(".."))] == ["a.png"]
+
+
+def test_kin_of_a_pack_are_computed_once_for_this_pack_and_encoder(photo_folder: Path, tmp_path: Path) -> None:
+    from raiha_core.content import load_encoder
+
+    encoder, cache = load_encoder("embedded"), tmp_path / "kin.npz"
+    pack = build_pack(photo_folder, tmp_path / "pack", 64, progress=False)
+    kin = open_kin(pack, encoder, cache)
+    assert kin.alike.shape == (12, 12) and kin.lit.shape == (12, 11) and np.isfinite(kin.rare).all()
+    own = kin.content[kin.alike == np.asarray(pack.mask_photo)[:, None]]
+    assert (own == 0).all(), "an object's own photo is never counted as alike"
+    assert not (kin.lit == np.arange(12)[:, None]).any(), "nor is a photo its own neighbour in light"
+    stamp = cache.stat().st_mtime_ns
+    assert np.array_equal(open_kin(pack, encoder, cache).alike, kin.alike) and cache.stat().st_mtime_ns == stamp
+    open_kin(replace(pack, digest="another"), encoder, cache)
+    assert cache.stat().st_mtime_ns != stamp
+
+
+def test_a_pack_of_one_photo_can_be_drawn_from(photo_folder: Path, tmp_path: Path) -> None:
+    from raiha_core.content import load_encoder
+
+    (tmp_path / "one").mkdir()
+    Image.open(photo_folder / "photos" / "0.png").save(tmp_path / "one" / "0.png")
+    Image.open(photo_folder / "masks" / "0.png").save(tmp_path / "one_mask.png")
+    (tmp_path / "one" / "masks.jsonl").write_text('{"photo": "0.png", "mask": "../one_mask.png", "label": "cat"}')
+    pack = build_pack(tmp_path / "one", tmp_path / "pack", 64, progress=False)
+    source = PhotoSource(pack, open_kin(pack, load_encoder("embedded"), tmp_path / "kin.npz"), Recipe(pasted=0.5, moved=0.3))
+    assert len(source.draw(8, np.random.default_rng(0)).real) == 8
