@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from ..raiha_core.atomic import replacing
 from .comfy import folder_paths
 from .folders import PACK
 
@@ -22,9 +22,8 @@ def provide() -> None:
         copy = target / file.name
         if copy.exists():
             continue
-        part = copy.with_name(copy.name + ".part")
         try:
-            shutil.copyfile(file, part)
-            os.replace(part, copy)
+            with replacing(copy) as part:
+                shutil.copyfile(file, part)
         except OSError:
             return

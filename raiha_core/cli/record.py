@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from ..atomic import replacing
 
 NAME = ".raiha-batch.jsonl"
 
@@ -72,12 +73,10 @@ class Record:
 
     def _shorten(self) -> None:
         """Leave out lines that later ones have replaced."""
-        part = self._file.with_name(f"{NAME}.{os.getpid()}.part")
         with suppress(OSError):
-            part.write_text("".join(_line(name, entry) for name, entry in self._made.items()), encoding="utf-8")
-            os.replace(part, self._file)
+            with replacing(self._file) as part:
+                part.write_text("".join(_line(name, entry) for name, entry in self._made.items()), encoding="utf-8")
             self._torn = False
-        part.unlink(missing_ok=True)
 
 
 def _line(name: str, entry: tuple[str, int, int]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from ..atomic import replacing
 from ..content.base import ContentEncoder, ContentFeatures
 from ..illumination import DESCRIPTOR_ID, describe
 from ..references.query import foreground_box, foreground_vector
@@ -80,9 +80,8 @@ def open_kin(pack: Pack, encoder: ContentEncoder, cache: Path) -> Kin:
     alike, content = _match(_look_at_objects(pack, encoder), photos, pack.mask_photo)
     lit, rare = _compare_light(light)
     kin = Kin(alike, content, lit, light.numpy(), rare)
-    part = cache.with_suffix(".part.npz")
-    np.savez(part, key=np.array(key), alike=alike, content=content, lit=lit, light=kin.light, rare=rare)
-    os.replace(part, cache)
+    with replacing(cache) as part:
+        np.savez(part, key=np.array(key), alike=alike, content=content, lit=lit, light=kin.light, rare=rare)
     return kin
 
 

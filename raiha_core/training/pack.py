@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from ..atomic import replacing
 from ..errors import RaihaError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"})
@@ -129,9 +130,8 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
         "mask_label": [labels[str(r.get("label"))] if r.get("label") else -1 for r in mask_rows] + [-1] * len(owners),
         "mask_region": [str(r.get("label")).lower() in REGION_LABELS or "regions" in r["mask"] for r in mask_rows] + [True] * len(owners),
     }
-    temporary = out / "pack.json.part"
-    temporary.write_text(json.dumps(meta))
-    os.replace(temporary, out / "pack.json")
+    with replacing(out / "pack.json") as part:
+        part.write_text(json.dumps(meta))
     return open_pack(out)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..atomic import replacing
 from ..errors import RaihaError
 from .config import TrainConfig, config_from
 
@@ -52,9 +53,9 @@ def replace_checkpoint(out: Path) -> None:
 
 def write_record(out: Path, config: TrainConfig, contents: Sequence[dict[str, Any]]) -> None:
     """Note which run the folder holds."""
-    part = out / f"{RECORD}.part"
-    part.write_text(json.dumps({"version": __version__, "config": asdict(config), "contents": list(contents)}, indent=1), encoding="utf-8")
-    os.replace(part, out / RECORD)
+    said = {"version": __version__, "config": asdict(config), "contents": list(contents)}
+    with replacing(out / RECORD) as part:
+        part.write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def refuse_another_run(out: Path, config: TrainConfig) -> None:
