@@ -44,9 +44,9 @@ def loosened(mask: MaskArray, grow: float = 0.0, feather: float = 0.0, white: fl
     if grow:
         inside = foreground_of(mask)
         depth = ndimage.distance_transform_edt(inside)
-        distance = ndimage.distance_transform_edt(~inside) - depth
-        grow = max(grow, -float(np.median(depth[inside])))
-        out = np.clip(grow + 0.5 - distance, 0, 1)
+        beyond = ndimage.distance_transform_edt(~inside)
+        grow = max(grow, 1 - float(np.median(depth[inside])))
+        out = np.clip(grow + np.where(inside, depth, 1 - beyond), 0, 1)
     if feather:
         out = ndimage.gaussian_filter(out.astype(np.float32), feather / 2, mode="nearest")
     return (out * white).astype(np.float32)

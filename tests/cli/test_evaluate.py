@@ -111,3 +111,16 @@ def test_nothing_readable(dataset: Path, capsys: pytest.CaptureFixture[str]) -> 
         mask.write_bytes(b"")
     code, out, err = run(capsys, dataset)
     assert code == 2 and out == "" and "Nothing could be measured" in err
+
+
+def test_pasted_objects_loose_masks_and_retrieved_references(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["index", "build", str(tmp_path / "i.index"), str(dataset / "HFlickr" / "real_images")]) == 0
+    capsys.readouterr()
+    arguments = ["--pasted", "--keep", tmp_path / "kept", "--masks", "--index", tmp_path / "i.index", "--top-k", "1"]
+    code, out, err = run(capsys, dataset, *arguments, "--resolution", "64", "--json")
+    assert code == 0, err
+    methods = json.loads(out)["methods"]
+    assert {"raiha-s, mask grown 3 px", "raiha-s, mask feathered 5 px", "raiha-s + 1 retrieved"} <= set(methods)
+    assert set(methods["raiha-s"]["groups"]) == {"own photo", "other photo", "fitting"}
+    assert methods["composite"]["all"]["made"] == 0 != methods["raiha-s"]["all"]["made"]
+    assert len(list((tmp_path / "kept" / "composite").iterdir())) == json.loads(out)["pictures"]
