@@ -26,7 +26,7 @@ LOOSE: dict[str, dict[str, float]] = {
 def loosened(mask: MaskArray, grow: float = 0.0, feather: float = 0.0, white: float = 1.0) -> MaskArray:
     """A mask `(H, W)` grown (or shrunk, where negative) and feathered by pixels, its white multiplied.
 
-    A mask that would vanish keeps the half of its pixels that lie deepest inside.
+    A mask that would vanish keeps the pixels that lie deepest inside.
 
     Args:
         grow: pixels by which the edge moves outward.
@@ -45,7 +45,7 @@ def loosened(mask: MaskArray, grow: float = 0.0, feather: float = 0.0, white: fl
         inside = foreground_of(mask)
         depth = ndimage.distance_transform_edt(inside)
         beyond = ndimage.distance_transform_edt(~inside)
-        grow = max(grow, 1 - float(np.median(depth[inside])))
+        grow = max(grow, 1 - float(depth.max()))
         out = np.clip(grow + np.where(inside, depth, 1 - beyond), 0, 1)
     if feather:
         out = ndimage.gaussian_filter(out.astype(np.float32), feather / 2, mode="nearest")
