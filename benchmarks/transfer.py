@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=1024, help="longest side of an original")
     parser.add_argument("--write", type=Path, help="page with <!-- transfer --> marks")
     arguments = parser.parse_args()
-    files = pictures(str(arguments.photos))
+    files = pictures(str(arguments.photos))[0]
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(arguments.limit, len(files))).round().astype(int)]
     lines = f"{len(chosen)} photos, up to {arguments.side} px:\n\n{table(measure(chosen, arguments.side))}"
     print(lines)
