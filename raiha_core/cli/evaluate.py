@@ -220,11 +220,13 @@ def _retrieving(options: Options, opened: contextlib.ExitStack) -> list[Method]:
     from ..references import ReferenceIndex
 
     index = opened.enter_context(ReferenceIndex.open(options.index))
-    return [
-        Method(f"{short} + {k} retrieved", model_method(name, options.device), retrieved_references(index, k), model=True)
-        for name, short in _short_names(options.models).items()
-        for k in dict.fromkeys(options.top_k)
-    ]
+    methods = []
+    for name, short in _short_names(options.models).items():
+        run = model_method(name, options.device)  # once, however many references are asked for
+        methods += [
+            Method(f"{short} + {k} retrieved", run, retrieved_references(index, k), model=True) for k in dict.fromkeys(options.top_k)
+        ]
+    return methods
 
 
 def _short_names(models: Sequence[str]) -> dict[str, str]:

@@ -53,12 +53,13 @@ def write_pasted(dataset: Dataset, folder: Path, size: int = 256, seed: int = 4,
     for number, kind in enumerate(KINDS):
         generator = torch.Generator().manual_seed(seed + number)
         rows = torch.arange(len(items))
-        elsewhere = (kind == "other photo") | ((kind == "fitting") & (rows % 2 == 1))
+        # Of those that fit, every second stands in another photo.
+        elsewhere = {"own photo": rows < 0, "other photo": rows >= 0, "fitting": rows % 2 == 1}[kind]
         for batch in rows.split(16):
             picture, cut = move(photos[batch], masks[batch], size, generator)
             pasted = paste(photos[batch], masks[batch], photos[scenes[batch]], size, generator)
-            other = torch.as_tensor(elsewhere)[batch] if isinstance(elsewhere, Tensor) else torch.full((len(batch),), bool(elsewhere))
-            picture, cut = (torch.where(other[:, None, None, None], p, m) for p, m in zip(pasted, (picture, cut), strict=True))
+            other = elsewhere[batch][:, None, None, None]
+            picture, cut = (torch.where(other, p, m) for p, m in zip(pasted, (picture, cut), strict=True))
             donor = (batch + 1) % len(items)
             made = compose(
                 picture,
