@@ -16,8 +16,8 @@ from .picture import Picture, from_array, full_scale
 Mask = NDArray[np.float32]
 """`(H, W)` float32 in [0, 1], 1 = foreground."""
 
-_JPEG_NOISE = 0.06
-_WHITE = 0.95
+JPEG_NOISE = 0.06
+WHITE = 0.95
 """A mask whose brightest value lies below this share of white is not merely white that was saved a little dark."""
 _FLOAT_WHITE = 2.0
 """Resampling overshoots white, by less than this; float masks beyond it count in other units, such as 0 to 255."""
@@ -50,7 +50,7 @@ def among(noted: NotedMask, brightest: float) -> Mask:
         return noted.mask
     mask: Mask = noted.mask * np.float32(share)
     if noted.noisy:
-        mask[mask < _JPEG_NOISE] = 0
+        mask[mask < JPEG_NOISE] = 0
     return mask
 
 
@@ -73,8 +73,8 @@ def read_noted_mask(path: str | os.PathLike[str], page: int | None = None) -> No
     with open(path, "rb") as file:
         noisy = file.read(3) == b"\xff\xd8\xff"
     if noisy:
-        mask[mask < _JPEG_NOISE] = 0
-        mask[mask > 1 - _JPEG_NOISE] = 1
+        mask[mask < JPEG_NOISE] = 0
+        mask[mask > 1 - JPEG_NOISE] = 1
     return NotedMask(mask, picture.notices + notices, peak, noisy)
 
 
@@ -147,7 +147,7 @@ def _to_white(plane: NDArray[Any]) -> NotedMask:
     share = float(mask.max())
     if 0 < share < 1:
         mask /= np.float32(share)
-    if (white == top and white != full_scale(plane)) or 0 < share < _WHITE:
+    if (white == top and white != full_scale(plane)) or 0 < share < WHITE:
         shown = f"{top:.3g}" if plane.dtype.kind == "f" else f"{top:.0f} of {white:.0f}"
         return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",), peak)
     return NotedMask(mask, (), peak)

@@ -5,13 +5,16 @@ A transform that jumps from frame to frame is seen as flicker even where each fr
 
 from .clip import Clip, Masks, Mode, Pictures, Way
 from .mixing import average, common_box, flicker, smooth
+from .opened import ClipMasks, VideoClip
 from .run import harmonize_clip, rendered, transforms
 
 __all__ = [
     "Clip",
+    "ClipMasks",
     "Masks",
     "Mode",
     "Pictures",
+    "VideoClip",
     "Way",
     "average",
     "common_box",

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from ..errors import RaihaError
 from ..image import Mask, Picture
-from ..image.masks import NotedMask, among
+from ..image.masks import WHITE, NotedMask, among
 from ..inputs import ImageLike, as_noted_mask, as_picture
 
 Mode = Literal["each", "one", "anchor", "smooth"]
@@ -61,6 +61,16 @@ class Masks:
     def __init__(self, masks: ImageLike | Sequence[ImageLike]):
         self._masks: Sequence[ImageLike] = masks if isinstance(masks, list | tuple) else [masks]  # type: ignore[list-item]
         self._last: tuple[int, Mask] | None = None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know."""
+        dim = 0 < self._brightest < WHITE
+        return (f"The brightest value of the masks is {self._brightest:.2f} of 1; it was taken for white.",) if dim else ()
+
+    def twin(self) -> Masks:
+        """The same masks, to be read by somebody else."""
+        return Masks(self._masks)
 
     def __len__(self) -> int:
         return len(self._masks)

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -120,11 +121,12 @@ def linear_part(placed: PlacedTransform, first: PlacedTransform) -> Tensor:
     Raises:
         RaihaError: the transforms cannot be averaged.
     """
-    own, other = placed.transform, first.transform
-    alike = placed.box == first.box and type(own) is type(other)
-    if isinstance(own, AffineMap | LocalColours) and isinstance(other, AffineMap | LocalColours):
-        if alike and own.matrix.shape == other.matrix.shape:
-            return own.matrix
+    own: Any = placed.transform
+    other: Any = first.transform
+    both = isinstance(own, AffineMap | LocalColours) and isinstance(other, AffineMap | LocalColours)
+    if both and placed.box == first.box and type(own) is type(other) and own.matrix.shape == other.matrix.shape:
+        matrix: Tensor = own.matrix
+        return matrix
     raise RaihaError("The transforms of this model cannot be averaged over time; harmonise each frame on its own.")
 
 

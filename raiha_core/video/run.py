@@ -16,6 +16,8 @@ from ..parts import Part
 from .clip import Clip, Way
 from .mixing import Smoothed, check_smoothing, mean
 
+EACH = Way()
+"""Each frame on its own."""
 BATCH = 8
 """Frames that a model looks at together."""
 
@@ -24,7 +26,7 @@ def harmonize_clip(
     harmonizer: Harmonizer,
     clip: Clip,
     references: Sequence[Sequence[Tensor]] = ((),),
-    way: Way = Way(),
+    way: Way = EACH,
     step: Callable[[], None] = lambda: None,
     *,
     strength: float = 1.0,
@@ -56,7 +58,7 @@ def transforms(
     harmonizer: Harmonizer,
     clip: Clip,
     references: Sequence[Sequence[Tensor]] = ((),),
-    way: Way = Way(),
+    way: Way = EACH,
     step: Callable[[], None] = lambda: None,
     *,
     caution: float | None = None,
@@ -191,7 +193,7 @@ class Spread(Sequence[PlacedTransform | None]):
     def __init__(self, plan: Plan, found: Sequence[PlacedTransform]):
         self._plan, self._found, self._shown = plan, found, set(plan.shown)
         self._own = {i: n for n, i in enumerate(plan.wanted)}
-        self._one = {"one": mean, "anchor": lambda t: t[0]}.get(plan.way.mode, lambda _: None)(found)
+        self._one = mean(found) if plan.way.mode == "one" else found[0] if plan.way.mode == "anchor" else None
         self._smoothed = Smoothed(found, plan.way.smoothing, plan.wanted) if plan.way.mode == "smooth" else None
 
     def __len__(self) -> int:
