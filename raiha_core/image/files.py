@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import RaihaError
-from . import png, tiff
+from . import bmp, png, tiff
 from .limits import MAX_PIXELS, PER_PIXEL, USUAL, WORK, check_memory, check_pixels, too_many_pixels
 from .metadata import ORIENTATION, orientation_of, sound, tiff_exif, upright
 from .picture import Picture, from_array
-from .spaces import space_of
+from .spaces import inks_to_srgb, space_of
 
 _FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "DIB", "AVIF", "HEIF", "PPM", "TGA", "JPEG2000", "PSD", "ICO", "PCX", "SGI", "QOI"]
 """What Pillow may read for us: pictures only, none of the formats that start other programs."""
@@ -95,11 +96,27 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
         return _read_png(file, page, mask)
     if head[8:12] == b"WEBP":  # its decoder takes the memory when the file is opened
         _check(file, "WEBP", *_webp_size(head))
+    if head.startswith(b"BM") and (fields := _bit_fields(file)) is not None:
+        return _finished(file, fields, None, None, mask, ())
     with Image.open(file, formats=_formats()) as image:
         _check(file, image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)
         samples, icc, block = _samples(image), image.info.get("icc_profile"), image.info.get("exif")
     return _finished(file, samples, icc, block, mask, notices)
+
+
+def _bit_fields(file: Path) -> NDArray[Any] | None:
+    """A BMP's samples where its colours lie in bit fields that Pillow does not know."""
+    try:
+        with Image.open(file, formats=["BMP"]):
+            return None
+    except OSError as error:
+        if "bitfields" not in str(error):
+            return None
+    with file.open("rb") as stream:
+        width, height = struct.unpack_from("<ii", stream.read(26), 18)
+    _check(file, "BMP", abs(height), abs(width))
+    return bmp.bit_fields(file)
 
 
 def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
@@ -108,8 +125,10 @@ def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
         if not mask:
             raise _no_page(file, page, found.pages)
         found = tiff.read(file)
-    notices = _several(file, found.pages, page)
+    notices = (*_several(file, found.pages, page), *([] if mask else found.notices))
     exif = tiff_exif(file)
+    if found.samples is not None and found.inks and found.samples.dtype == np.uint16:
+        return _finished(file, inks_to_srgb(found.samples, found.icc), None, exif, mask, notices, found.orientation)
     if found.samples is not None and found.inks:
         print_colours = Image.fromarray(np.ascontiguousarray(found.samples), "CMYK")
         print_colours.info["icc_profile"] = found.icc
@@ -262,7 +281,7 @@ def _samples(image: Image.Image) -> NDArray[Any]:
     if image.mode == "I":
         array = np.asarray(image)
         if array.min() < 0 or array.max() > 65535:
-            raise RaihaError("The picture has 32-bit integer samples; save it with 8 or 16 bits or as floating point.")
+            raise RaihaError("The picture has negative or 32-bit samples; save it with unsigned 8 or 16 bits or as floating point.")
         return array.astype(np.uint16)
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         return np.asarray(_to_srgb(image))
