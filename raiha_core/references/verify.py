@@ -173,7 +173,7 @@ def _verify_vectors(
 
 
 def _revision(folder: str) -> int:
-    digits = folder.rpartition("-")[2].removesuffix(".new")
+    digits = folder.rpartition("-")[2]
     return int(digits) if digits.isdigit() else 0
 
 
