@@ -85,7 +85,7 @@ def atomically(file: Path, write: Callable[[Path], None]) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove from a folder the unfinished files and folders that no running process owns; looks once in a while only, since batches write much."""
+    """Remove from a folder the unfinished files and folders that no running process owns; looks seldom, since batches write much."""
     now = time.monotonic()
     if now - _cleared.get(folder, -_INTERVAL) < _INTERVAL:
         return

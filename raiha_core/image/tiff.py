@@ -19,6 +19,7 @@ from .picture import Picture
 
 _MOST_PAGES = 1000
 """Directories that are looked at; files with more of them are made to keep readers busy."""
+_XMP = 700
 _GREY, _RGB, _PALETTE, _INKS = (0, 1), 2, 3, 5
 # Without a handler of its own, the library's log would go to stderr, line by line, for every odd file of a batch.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -36,6 +37,7 @@ class Page(NamedTuple):
         pages: full-size pages of the file, or layers of its volume.
         frame: which of the file's directories this is.
         notices: what the user should know of its samples.
+        xmp: XMP packet, or None.
     """
 
     samples: NDArray[Any] | None
@@ -46,6 +48,7 @@ class Page(NamedTuple):
     pages: int
     frame: int
     notices: tuple[str, ...] = ()
+    xmp: Any = None
 
 
 def is_tiff(file: Path) -> bool:
@@ -75,6 +78,7 @@ def read(file: Path, number: int = 1) -> Page:
         frame, layer = (frames[0], number - 1) if layers > 1 else (frames[number - 1], 0)
         page = handle.pages[frame]
         turn, icc = page.tags.valueof(ORIENTATION), page.tags.valueof("InterColorProfile")
+        xmp = page.tags.valueof(_XMP)
         known = (icc if isinstance(icc, bytes) else None, int(turn) if turn in range(1, 9) else 1, pages, frame)
         _check(file, page)
         inks = page.photometric == _INKS and page.bitspersample in (8, 16) and page.samplesperpixel == 4
@@ -82,15 +86,17 @@ def read(file: Path, number: int = 1) -> Page:
             if page.bitspersample > 8:
                 name = getattr(page.photometric, "name", page.photometric)
                 raise RaihaError(f"{file} holds {page.bitspersample}-bit {name} colours; save it as RGB with 8 or 16 bits.")
-            return Page(None, False, False, *known)
+            return Page(None, False, False, *known, xmp=xmp)
         array = np.asarray(page.asarray())
+    if not array.size:
+        raise RaihaError(f"{file} holds no pixels; its directory is damaged.")
     if _layers(page) > 1:
         array = array[:, layer] if page.planarconfig == 2 and array.ndim == 4 else array[layer]
     if inks:
         # Pillow reads uncompressed ones askew where the orientation swaps the sides.
-        return Page(array.transpose(1, 2, 0) if page.planarconfig == 2 else array, True, False, *known)
+        return Page(array.transpose(1, 2, 0) if page.planarconfig == 2 else array, True, False, *known, xmp=xmp)
     samples, premultiplied, notices = _samples(file, page, array)
-    return Page(samples, False, premultiplied, *known, notices)
+    return Page(samples, False, premultiplied, *known, notices, xmp)
 
 
 def _layers(page: Any) -> int:
@@ -171,6 +177,7 @@ def write(part: Path, picture: Picture) -> None:
         iccprofile=picture.icc,
         software=False,
         metadata=None,
+        extratags=[(_XMP, "B", len(picture.xmp), picture.xmp, True)] if picture.xmp else (),
     )
     if picture.exif:
         try:

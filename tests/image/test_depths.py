@@ -111,6 +111,12 @@ def test_a_volume_is_counted_before_it_is_decoded(tmp_path, monkeypatch):
         read_image(tmp_path / "x.tif")
 
 
+def test_a_directory_without_pixels(tmp_path):
+    (tmp_path / "x.tif").write_bytes(tiff_of({256: 0, 257: 0, 258: 8, 259: 1, 262: 1, 273: None, 277: 1, 278: 1, 279: 1}, b"x"))
+    with pytest.raises(RaihaError, match="holds no pixels"):
+        read_image(tmp_path / "x.tif")
+
+
 def test_inks_of_sixteen_bits(tmp_path):
     paper, cyan, black = [0, 0, 0, 0], [65535, 0, 0, 0], [0, 0, 0, 65535]
     tifffile.imwrite(tmp_path / "x.tif", np.array([[paper, cyan, black]], np.uint16), photometric="separated")
