@@ -81,8 +81,8 @@ def main() -> None:
         for start in range(0, len(names), 64):
             photos = [load(options.data / name, 576) for name in names[start : start + 64]]
             for way in ways:
-                found, spent = vectors(way, photos, encoder)
-                tables[way].append(found)
+                made, spent = vectors(way, photos, encoder)
+                tables[way].append(made)
                 cost[way].append(spent)
         whole = {way: np.concatenate(found) for way, found in tables.items()}
         hits: dict[str, dict[str, list[bool]]] = {way: {"pasted": [], "in place": []} for way in ways}
