@@ -89,11 +89,11 @@ class LargeComposite:
 
         def read(top: int, bottom: int, left: int, right: int) -> Mask:
             part = self.mask.read(top, bottom, left, right)
-            return part if soft is None else steepened(part, soft)
+            return (part if soft is None else steepened(part, soft))[:, :, None]
 
         if soft is not None and not steepened(np.full(1, most, np.float32), soft).any():
             soft = None
-        return seen_mask(Window(read, (box.height, box.width), np.float32, (box.top, box.left)), size)
+        return seen_mask(Window(read, (box.height, box.width, 1), np.float32, (box.top, box.left)), size)
 
     def reduced(self) -> tuple[Tensor, Tensor]:
         """The picture `(1, 3, h, w)` in sRGB and its mask `(1, 1, h, w)`, averaged over blocks: what references are looked for with."""

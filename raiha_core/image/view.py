@@ -72,7 +72,7 @@ def steepened(mask: Mask, soft: float) -> Mask:
 
 def seen_mask(region: Any, size: int) -> Tensor:
     """A region of a mask, squashed; one thinner than a pixel is made as strong as it can be seen."""
-    small = shrink(region, Box(0, 0, *region.shape), size).clamp(0, 1)
+    small = shrink(region, Box(0, 0, *region.shape[:2]), size).clamp(0, 1)
     return small / small.max() if 0 < float(small.max()) < 0.5 else small
 
 

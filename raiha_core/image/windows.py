@@ -149,13 +149,14 @@ class MaskRows:
     def __init__(self, rows: Rows, noisy: bool = False, notices: tuple[str, ...] = ()):
         self._rows, self._noisy, self.notices = rows, noisy, notices
         self.size = rows.shape[:2]
+        self._share = 1.0
         self._white = full_scale(np.empty(0, rows.dtype))
         top = max(float(band.max()) for _, band in self.bands())
         if rows.dtype.kind == "f" and float(most := max(r.max() for r in self._samples())) > FLOAT_WHITE:
             self._white = float(most)
             self.notices += (f"The mask's brightest value is {most:.3g}; it was taken for white.",)
         elif 0 < top < 1:
-            self._white *= top
+            self._share = top
             if top < WHITE:
                 self.notices += (f"The mask's brightest value is {top:.2f} of white; it was taken for white.",)
 
@@ -165,6 +166,8 @@ class MaskRows:
         mask: Mask = samples.max(2).astype(np.float32)
         mask /= np.float32(self._white)
         np.clip(mask, 0, 1, out=mask)
+        if self._share < 1:
+            mask /= np.float32(self._share)
         if self._noisy:
             mask[mask < JPEG_NOISE] = 0
             mask[mask > 1 - JPEG_NOISE] = 1
@@ -248,12 +251,11 @@ def plane_of_mask(file: Path) -> tuple[NDArray[Any], bool] | None:
         if image.getexif().get(ORIENTATION, 1) != 1 or "transparency" in image.info or (image.format == "PNG" and head[24] == 16):
             return None
         check_memory(file, image.width * image.height * (2 if image.mode in ("1", "P") else len(image.mode)) + file.stat().st_size)
-        if image.mode in ("1", "P"):
-            values = np.asarray(image)
-            if image.mode == "1":
-                return values.view(np.uint8)[:, :, None] * np.uint8(255), False
+        if image.mode == "1":
+            return np.asarray(image.convert("L"))[:, :, None], False
+        if image.mode == "P":
             palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3).max(1)
-            return np.pad(palette, (0, 256 - len(palette)))[values][:, :, None], False
+            return np.pad(palette, (0, 256 - len(palette)))[np.asarray(image)][:, :, None], False
         if image.mode not in ("L", "RGB") or image.format not in ("PNG", "JPEG"):
             return None
         plane = direct.samples(file, image)
