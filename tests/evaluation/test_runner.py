@@ -49,7 +49,9 @@ class Brighter(HarmonizationModel):
 
     architecture, input_size, crops = "brighter", 16, False
 
-    def predict(self, composite: Any, mask: Any, references: Any = None, *, attention: bool = False) -> Prediction:
+    def predict(
+        self, composite: Any, mask: Any, references: Any = None, *, attention: bool = False, caution: float | None = None
+    ) -> Prediction:
         matrix = torch.zeros(12, 1, 1)
         matrix[[0, 5, 10]] = 2.0
         return Prediction(AffineMap(matrix))
