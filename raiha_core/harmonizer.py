@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,6 +54,14 @@ class _Done:
     looks: tuple[Attention, ...]
     changed: bool
     notices: tuple[str, ...]
+
+
+class Shown(NamedTuple):
+    """What a model is shown of a composite: `picture` `(1, 3, S, S)` and `mask` `(1, 1, S, S)`, squashed from the `box` of it."""
+
+    picture: Tensor
+    mask: Tensor
+    box: Box
 
 
 class Harmonizer:
@@ -113,17 +121,36 @@ class Harmonizer:
         Raises:
             RaihaError: the caution is no number from 0 to 1, or the model's answer is not finite.
         """
-        # Handed on only where it is given, so that models which know of no caution need not take it.
-        more = {} if caution is None else {"caution": _within(caution, 1, "caution")}
+        seen = self.shown(composite, mask, box)
+        with torch.inference_mode():
+            prediction = self.model.predict(seen.picture, seen.mask, list(references) or None, attention=attention, **_cautiously(caution))
+            transform = bounded(prediction.transform, seen.picture, seen.mask)
+        return PlacedTransform(transform, seen.box), prediction.attention
+
+    def shown(self, composite: Picture, mask: Mask, box: Box | None = None) -> Shown:
+        """What the model is shown of a composite; arguments as for `predict`."""
         if box is None:
             box = crop_box(mask) if self.model.crops else Box(0, 0, *composite.size)
         size = self.model.input_size
-        small = view(composite, box, size, mask).to(self.device)
-        small_mask = view_mask(mask, box, size).to(self.device)
+        return Shown(view(composite, box, size, mask).to(self.device), view_mask(mask, box, size).to(self.device), box)
+
+    def predict_shown(
+        self, shown: Sequence[Shown], references: Sequence[Tensor] = (), *, caution: float | None = None
+    ) -> list[PlacedTransform]:
+        """As `predict`, for several composites together, such as frames of a clip; the references serve all of them.
+
+        Args:
+            shown: what `shown` gave; at least one.
+            references: as `prepare_references` gives them.
+            caution: see `harmonize`.
+
+        Raises:
+            RaihaError: as `predict`.
+        """
+        pictures, masks = torch.cat([s.picture for s in shown]), torch.cat([s.mask for s in shown])
         with torch.inference_mode():
-            prediction = self.model.predict(small, small_mask, list(references) or None, attention=attention, **more)
-            transform = bounded(prediction.transform, small, small_mask)
-        return PlacedTransform(transform, box), prediction.attention
+            found = self.model.predict_batch(pictures, masks, list(references) or None, **_cautiously(caution))
+            return [PlacedTransform(bounded(t, s.picture, s.mask), s.box) for t, s in zip(found, shown, strict=True)]
 
     def apply(
         self, composite: Picture, mask: Mask, placed: PlacedTransform, strength: float = 1.0, part_of_change: Part = "both"
@@ -198,6 +225,11 @@ class Harmonizer:
             tuple(done.changed for done in all_done),
             tuple(dict.fromkeys(n for done in all_done for n in done.notices)),
         )
+
+
+def _cautiously(caution: float | None) -> dict[str, float]:
+    """Handed on only where it is given, so that models which know of no caution need not take it."""
+    return {} if caution is None else {"caution": _within(caution, 1, "caution")}
 
 
 def _within(value: float, most: float, name: str) -> float:

@@ -16,18 +16,42 @@ from .picture import Picture, from_array, full_scale
 Mask = NDArray[np.float32]
 """`(H, W)` float32 in [0, 1], 1 = foreground."""
 
-_JPEG_NOISE = 0.06
-_WHITE = 0.95
+JPEG_NOISE = 0.06
+WHITE = 0.95
 """A mask whose brightest value lies below this share of white is not merely white that was saved a little dark."""
 _FLOAT_WHITE = 2.0
 """Resampling overshoots white, by less than this; float masks beyond it count in other units, such as 0 to 255."""
 
 
 class NotedMask(NamedTuple):
-    """A mask and what its user should know about how it was understood."""
+    """A mask and what its user should know about how it was understood.
+
+    Attributes:
+        mask: its brightest value at 1.
+        notices: sentences.
+        peak: what its brightest value was before, in units of the dtype's white; 0 where it is black.
+        noisy: it was stored with losses, so what is nearly black is black.
+    """
 
     mask: Mask
     notices: tuple[str, ...] = ()
+    peak: float = 1.0
+    noisy: bool = False
+
+
+def among(noted: NotedMask, brightest: float) -> Mask:
+    """A mask of several, such as those of a clip: it keeps its share of the brightest value of all, so that an object may fade.
+
+    Args:
+        brightest: the highest `peak` of them.
+    """
+    share = noted.peak / brightest if brightest > 0 else 0.0
+    if share >= 1:
+        return noted.mask
+    mask: Mask = noted.mask * np.float32(share)
+    if noted.noisy:
+        mask[mask < JPEG_NOISE] = 0
+    return mask
 
 
 def read_mask(path: str | os.PathLike[str]) -> Mask:
@@ -45,13 +69,13 @@ def read_mask(path: str | os.PathLike[str]) -> Mask:
 def read_noted_mask(path: str | os.PathLike[str], page: int | None = None) -> NotedMask:
     """As `read_mask`, with what should be said; `page` as in `read_image`, but a file of fewer pages gives its first."""
     picture = read_image(path, page, mask=True)
-    mask, notices = noted_mask_of(picture)
+    mask, notices, peak, _ = noted_mask_of(picture)
     with open(path, "rb") as file:
         noisy = file.read(3) == b"\xff\xd8\xff"
     if noisy:
-        mask[mask < _JPEG_NOISE] = 0
-        mask[mask > 1 - _JPEG_NOISE] = 1
-    return NotedMask(mask, picture.notices + notices)
+        mask[mask < JPEG_NOISE] = 0
+        mask[mask > 1 - JPEG_NOISE] = 1
+    return NotedMask(mask, picture.notices + notices, peak, noisy)
 
 
 def mask_of(picture: Picture) -> Mask:
@@ -69,13 +93,13 @@ def noted_mask_of(picture: Picture) -> NotedMask:
     bright = red if picture.grey else np.maximum(np.maximum(red, green), blue)
     if picture.alpha is None:
         return _to_white(bright)
-    alpha, notices = _to_white(picture.alpha)
+    alpha, notices, peak, _ = _to_white(picture.alpha)
     if alpha.min() >= 1:
         return _to_white(bright)
     drawing = _to_white(bright).mask
     visible = drawing[alpha > 0]
     drawn = visible.size > 0 and visible.min() < 0.05 and visible.max() > 0.95 and not ((visible > 0.05) & (visible < 0.95)).any()
-    return NotedMask(alpha * drawing if drawn else alpha, notices)
+    return NotedMask(alpha * drawing if drawn else alpha, notices, peak)
 
 
 def alpha_mask(picture: Picture) -> Mask:
@@ -94,7 +118,7 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
     """
     if picture.alpha is None:
         raise RaihaError("The composite has no alpha channel to serve as its mask; give a mask.")
-    alpha, notices = _to_white(picture.alpha)
+    alpha, notices, _, _ = _to_white(picture.alpha)
     if alpha.min() >= 1:
         raise RaihaError("The composite's alpha channel is opaque everywhere, so it marks no object; give a mask.")
     border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
@@ -112,6 +136,8 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
 def _to_white(plane: NDArray[Any]) -> NotedMask:
     """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground."""
     white, top = full_scale(plane), float(plane.max())
+    # Resampling overshoots, which makes nothing whiter than white.
+    peak = max(0.0, top / white if white > 1 else top if top > _FLOAT_WHITE else min(top, 1.0))
     if white == 1 and top > _FLOAT_WHITE:
         white = top
     mask: Mask = plane.astype(np.float32)
@@ -121,10 +147,10 @@ def _to_white(plane: NDArray[Any]) -> NotedMask:
     share = float(mask.max())
     if 0 < share < 1:
         mask /= np.float32(share)
-    if (white == top and white != full_scale(plane)) or 0 < share < _WHITE:
+    if (white == top and white != full_scale(plane)) or 0 < share < WHITE:
         shown = f"{top:.3g}" if plane.dtype.kind == "f" else f"{top:.0f} of {white:.0f}"
-        return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",))
-    return NotedMask(mask)
+        return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",), peak)
+    return NotedMask(mask, (), peak)
 
 
 def mask_from(array: NDArray[Any]) -> Mask:
@@ -145,6 +171,13 @@ def noted_mask_from(array: NDArray[Any]) -> NotedMask:
     return noted_mask_of(from_array(np.asarray(array), "The mask"))
 
 
+def resized(mask: Mask, size: tuple[int, int]) -> Mask:
+    """A mask scaled to (height, width): bilinear, antialiased."""
+    planes = torch.from_numpy(mask)[None, None]
+    whole: Mask = torch.nn.functional.interpolate(planes, size=size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1).numpy()
+    return whole
+
+
 def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
     """Check a mask against its composite's (height, width).
 
@@ -160,11 +193,7 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
                 f"The mask is {mask.shape[1]} x {mask.shape[0]} but the composite is {size[1]} x {size[0]}; "
                 "give a mask of the same size, or allow scaling it (--resize-mask, resize_mask=True)."
             )
-        mask = (
-            torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None], size=size, mode="bilinear", antialias=True)[0, 0]
-            .clamp(0, 1)
-            .numpy()
-        )
+        mask = resized(mask, size)
     if not mask.max() > 0:
         raise EmptyMaskError("The mask is empty (all black), so there is no foreground; paint the object white.")
     if mask.min() >= 1:
@@ -172,15 +201,15 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
     return mask
 
 
-def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> NotedMask:
+def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> tuple[Mask, tuple[str, ...]]:
     """As `fit_mask`; a mask made for the picture as its file stores it, before its orientation was applied, is turned with it.
 
     Raises:
         RaihaError: as `fit_mask`.
     """
-    mask, notices = noted
+    mask, notices = noted.mask, noted.notices
     if mask.shape != picture.size and mask.shape == picture.size[::-1] and picture.orientation >= 5:
         mask = turned(mask, picture.orientation)
         how = f"EXIF orientation {picture.orientation}"
         notices += (f"The composite is stored turned ({how}) and the mask fits it so; the mask was turned, too.",)
-    return NotedMask(fit_mask(mask, picture.size, resize), notices)
+    return fit_mask(mask, picture.size, resize), notices

@@ -34,6 +34,7 @@ class Picture:
         chunks: what a PNG said beside its pixels, kind and whole chunk, to be written to a PNG; those about colours say there what
             `icc` says elsewhere.
         notices: what reading found that the user should know.
+        xmp: XMP packet, or None; its orientation is reset with that of EXIF.
     """
 
     rgb: Pixels
@@ -46,6 +47,7 @@ class Picture:
     orientation: int = 1
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     notices: tuple[str, ...] = ()
+    xmp: bytes | None = None
 
     @property
     def scale(self) -> float:

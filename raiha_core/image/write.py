@@ -15,6 +15,8 @@ from ..suffixes import WRITABLE
 from . import png, tiff
 from .picture import Picture
 
+_XMP_OF_JPEG = 65_000
+"""A segment of a JPEG holds no more."""
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
 
 
@@ -68,6 +70,8 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
 def _write_with_pillow(part: Path, picture: Picture) -> None:
     image = picture.pil()
     options: dict[str, Any] = {"icc_profile": picture.icc, "exif": picture.exif or b""}
+    if picture.xmp and (part.suffix == ".webp" or len(picture.xmp) <= _XMP_OF_JPEG):
+        options["xmp"] = picture.xmp
     if part.suffix in (".jpg", ".jpeg"):
         image.save(part, "JPEG", quality=95, subsampling=0, **options)
     else:

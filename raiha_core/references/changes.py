@@ -33,8 +33,8 @@ class Change:
         if entry.content is None or entry.illumination is None:
             return None
         light = entry.illumination.astype(np.float32).tobytes()
-        values = (entry.hash, entry.width, entry.height, entry.look, light)
-        sql = "INSERT INTO images (hash, width, height, look, illumination, checksum) VALUES (?,?,?,?,?,?)"
+        values = (entry.hash, entry.width, entry.height, entry.kind, entry.look, light)
+        sql = "INSERT INTO images (hash, width, height, kind, look, illumination, checksum) VALUES (?,?,?,?,?,?,?)"
         image = int(self.db.execute(sql, (*values, checksum(*values))).lastrowid or 0)
         rows = []
         for box, vector in zip(boxes, entry.content, strict=True):

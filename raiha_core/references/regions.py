@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from ..content.base import Box as Box
 
-LAYOUT = "whole+5"
+LAYOUT = "whole+5, kinds"
+"""What an index keeps of a photo; changes when that does, and indexes are made anew."""
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
