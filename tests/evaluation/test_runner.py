@@ -27,7 +27,7 @@ from raiha_core.evaluation import (
     positive_crop,
     synthetic_references,
 )
-from raiha_core.evaluation.sheet import contact_sheet
+from raiha_core.evaluation.comparison import comparison_sheet
 from raiha_core.evaluation.tables import render, to_json, write_csv
 from raiha_core.models import AffineMap, HarmonizationModel, Prediction
 
@@ -228,11 +228,11 @@ def test_contact_sheet(triplets: Path) -> None:
     data = TripletFolder(triplets)
     methods = [Method("m", fails_on_large, own_references(), model=True), Method("same", same)]
     reports = evaluate(methods, data, 64)
-    sheet = contact_sheet(data.items, methods, reports, 64, title="t", tile=64, columns=2)
+    sheet = comparison_sheet(data.items, methods, reports, 64, title="t", tile=64, columns=2)
     assert sheet.size == (2 * (5 * 70 + 6), 60 + 3 * 92)
     pixels = np.asarray(sheet)
     assert (pixels == (255, 0, 200)).all(-1).sum() > 50  # outlines
     loaded = load_item(data[0], 64)
     assert (pixels[60:124, 6:70] == loaded.composite).all() and (pixels[60:124, 286:350] == loaded.real).all()
     with pytest.raises(RaihaError, match="no pictures"):
-        contact_sheet([], methods, reports)
+        comparison_sheet([], methods, reports)
