@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import digest
 from ..errors import RaihaError
-from .base import Box, ContentEncoder, ContentFeatures, cut_to
+from .base import ContentEncoder, ContentFeatures, Region, cut_to
 from .mobilenet import LAST, MobileNetV2
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
@@ -82,7 +82,7 @@ class EmbeddedEncoder(ContentEncoder):
         return ContentFeatures(nn.functional.normalize(vector, dim=1), dense)
 
     @torch.inference_mode()
-    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
+    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Region]) -> Tensor:
         """See `ContentEncoder.encode_regions`; in bfloat16 where the processor has it, which costs no recall (docs/retrieval.md)."""
         weights = next(self._rough.parameters())
         parts = torch.cat([cut_to(image, boxes, INPUT) for image in images]).to(weights).contiguous(memory_format=torch.channels_last)
