@@ -125,7 +125,10 @@ def transfer_look(
 
 def fit_region(mask: NotedMask, picture: Picture, resize: bool = False) -> NotedMask:
     """As `fit_noted_mask`; other than for harmonising, a mask may cover everything."""
-    return mask if mask.mask.shape == picture.size and mask.mask.min() >= 1 else fit_noted_mask(mask, picture, resize)
+    if mask.mask.shape == picture.size and mask.mask.min() >= 1:
+        return mask
+    fitted, notices = fit_noted_mask(mask, picture, resize)
+    return mask._replace(mask=fitted, notices=notices)
 
 
 def apply_look(original: Picture, look: Look, mask: Mask, strength: float = 1.0) -> Picture:

@@ -89,7 +89,8 @@ def brightness(frame: Any) -> NDArray[np.float32]:
             upright: NDArray[np.float32] = np.ascontiguousarray(np.rot90(grey.clip(0, 1), turns(frame)))
             return upright
     rgb = colours(frame)
-    return rgb.max(2).astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
+    share: NDArray[np.float32] = rgb.max(2).astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
+    return share
 
 
 def alpha(frame: Any) -> NDArray[np.float32] | None:
