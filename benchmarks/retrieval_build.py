@@ -28,9 +28,9 @@ from raiha_core.content import ContentEncoder, load_encoder
 from raiha_core.illumination import describe
 from raiha_core.references.builder import BATCH
 from raiha_core.references.embed import Decoded, Task, decode
-from raiha_core.references.lookalike import look
+from raiha_core.references.lookalike import signature
 from raiha_core.references.photos import SUFFIXES, as_tensor, file_hash, read_photo
-from raiha_core.references.regions import REGIONS, shrink
+from raiha_core.references.regions import REGIONS, limit_side
 
 _T = TypeVar("_T")
 
@@ -67,8 +67,8 @@ def hashed(file: Path) -> Tensor:
 
 def described(image: Tensor) -> None:
     """What an index knows of a photo beside its content."""
-    describe(shrink(image, 256))
-    look(image)
+    describe(limit_side(image, 256))
+    signature(image)
 
 
 def together(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raiha_core.content import ContentEncoder, load_encoder
-from raiha_core.content.base import Box, cut_to
+from raiha_core.content.base import Region, cut_to
 from raiha_core.content.embedded import EmbeddedEncoder
 from raiha_core.references.query import make_query
 from raiha_core.references.regions import REGIONS
@@ -55,7 +55,7 @@ def passes(photo: Tensor, side: int, encoder: EmbeddedEncoder) -> Tensor:
     return F.normalize(encoder._rough(squares)[0].float(), dim=1)
 
 
-def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[Box]) -> Tensor:
+def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[Region]) -> Tensor:
     """Regions as means of the cells that they cover in the dense map of the whole photo, which the global vector is the mean of."""
     square = cut_to(photo, REGIONS[:1], side).bfloat16().contiguous(memory_format=torch.channels_last)
     dense = encoder._rough(square)[1].float()
@@ -63,14 +63,14 @@ def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[B
     return F.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2)
 
 
-def grid(count: int) -> list[Box]:
+def grid(count: int) -> list[Region]:
     """So many smaller boxes, a square number of them, each 0.4 of a side wide."""
     n, width = round(count**0.5), 0.4
     starts = [i * (1 - width) / max(1, n - 1) for i in range(n)]
     return [(x, y, x + width, y + width) for y in starts for x in starts]
 
 
-def cover(box: Box, height: int, width: int) -> Tensor:
+def cover(box: Region, height: int, width: int) -> Tensor:
     """How much of each cell of a map a box covers, `(height, width)`."""
     x, y = torch.arange(width), torch.arange(height)
     columns = (torch.minimum(x + 1, torch.tensor(box[2] * width)) - torch.maximum(x, torch.tensor(box[0] * width))).clamp_min(0)

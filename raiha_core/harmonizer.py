@@ -52,7 +52,7 @@ class Result:
 class _Done:
     picture: Picture
     placed: PlacedTransform
-    looks: tuple[Attention, ...]
+    attention: tuple[Attention, ...]
     changed: bool
     notices: tuple[str, ...]
 
@@ -189,7 +189,7 @@ class Harmonizer:
             return self._harmonize_batch(composite, mask, prepared, strength, caution, attention, resize_mask)
         picture = as_picture(composite, "The composite")
         done = self._one(picture, noted_mask(mask, picture), prepared, strength, caution, attention, resize_mask)
-        return Result(like(done.picture, composite), done.looks, (done.placed,), tuple(prepared), (done.changed,), done.notices)
+        return Result(like(done.picture, composite), done.attention, (done.placed,), tuple(prepared), (done.changed,), done.notices)
 
     def _one(
         self,
@@ -202,12 +202,12 @@ class Harmonizer:
         resize_mask: bool,
     ) -> _Done:
         fitted, notices = fit_noted_mask(mask, picture, resize_mask)
-        placed, look = self.predict(picture, fitted, references, attention=attention, caution=caution)
+        placed, attended = self.predict(picture, fitted, references, attention=attention, caution=caution)
         result = self.apply(picture, fitted, placed, strength)
         changed = strength > 0 and visibly_changed(picture, result, fitted)
         if strength > 0 and not changed:
             notices += (why_unchanged(picture, fitted, placed.box, self.model.input_size, placed.transform, strength),)
-        return _Done(result, placed, () if look is None else (look,), changed, picture.notices + notices)
+        return _Done(result, placed, () if attended is None else (attended,), changed, picture.notices + notices)
 
     def _harmonize_batch(
         self,
@@ -232,7 +232,7 @@ class Harmonizer:
             all_done.append(done)
         return Result(
             out,
-            tuple(look for done in all_done for look in done.looks),
+            tuple(attended for done in all_done for attended in done.attention),
             tuple(done.placed for done in all_done),
             tuple(references),
             tuple(done.changed for done in all_done),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import digest
 from ..errors import RaihaError
-from .base import Box, ContentEncoder, ContentFeatures, cut_to
+from .base import ContentEncoder, ContentFeatures, Region, cut_to
 from .mobilenet import LAST, MobileNetV2
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
@@ -48,7 +48,7 @@ class EmbeddedEncoder(ContentEncoder):
     dim = DIM
 
     def __init__(self, net: EmbeddedNet, weights_hash: str, device: torch.device | str = "cpu"):
-        self.net = net.eval().to(device, memory_format=torch.channels_last)
+        self.net = net.eval().to(device).to(memory_format=torch.channels_last)
         self.weights_hash = weights_hash
         self.device = torch.device(device)
         # Of half the size, and half the time, where the processor multiplies bfloat16; emulated elsewhere, and slower.
@@ -82,15 +82,15 @@ class EmbeddedEncoder(ContentEncoder):
         return ContentFeatures(nn.functional.normalize(vector, dim=1), dense)
 
     @torch.inference_mode()
-    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
+    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Region]) -> Tensor:
         """See `ContentEncoder.encode_regions`; in bfloat16 where the processor has it, which costs no recall (docs/retrieval.md)."""
         weights = next(self._rough.parameters())
         parts = torch.cat([cut_to(image, boxes, INPUT) for image in images]).to(weights).contiguous(memory_format=torch.channels_last)
         vectors = torch.cat([self._rough(chunk)[0] for chunk in parts.split(CHUNK)]).float().cpu()
-        return nn.functional.normalize(vectors, dim=1).unflatten(0, (len(images), len(boxes)))
+        return nn.functional.normalize(vectors, dim=1).reshape(len(images), len(boxes), -1)
 
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for products of bfloat16."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # Not in older versions of torch.
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # Not in older versions of torch.
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

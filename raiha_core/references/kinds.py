@@ -81,7 +81,7 @@ def is_grey(small: NDArray[np.uint8], weight: NDArray[np.float32] | None = None)
         slope = np.bincount(level, counts * channel * within, 16) / np.maximum(np.bincount(level, counts * within**2, 16), 1e-6)
         channel -= slope[level] * within
     rest = (chroma**2).sum(1) @ counts / max(2 * float(counts.sum()), 1e-6)
-    return float(rest) ** 0.5 < _GREY_CHROMA
+    return bool(rest**0.5 < _GREY_CHROMA)
 
 
 def lines(counts: Mapping[str, int]) -> list[str]:
