@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tables import section
 
 Image8 = NDArray[np.uint8]
 METHODS = ("raiha-s", "color-matcher mkl", "color-matcher reinhard", "OpenCV seamlessClone", "scikit-image match_histograms")
 
-HEAD = """# Speed and memory
-
-The best of the repeats on {cores} core(s) ({machine}, Python {python}), 8-bit RGB, a foreground over a quarter of the picture;
+HEAD = """The best of the repeats on {cores} core(s) ({machine}, Python {python}), 8-bit RGB, a foreground over a quarter of the picture;
 every row is a process of its own, so peak memory includes the interpreter and the libraries. raiha-s includes loading the
 model every time; its first call also includes importing torch's parts.
 
@@ -166,7 +165,8 @@ def main() -> None:
     print(text)
     if arguments.markdown:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        arguments.markdown.write_text(HEAD.format(cores=cores, machine=platform.machine(), python=platform.python_version()) + text + "\n")
+        head = HEAD.format(cores=cores, machine=platform.machine(), python=platform.python_version())
+        section(arguments.markdown, "pictures", head + text)
 
 
 if __name__ == "__main__":

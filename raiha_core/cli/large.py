@@ -106,14 +106,17 @@ def _run(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, options
 def _source(job: Job, stack: contextlib.ExitStack) -> tuple[Rows, Picture, dict[int, Any] | None, list[str]]:
     """The composite's rows, what is known of them, a TIFF's descriptive tags where it is read and written by windows, and notices."""
     from ..image import Picture, read_image
-    from ..image.tiff import is_tiff
+    from ..image.files import several
+    from ..image.tiff import full_pages, is_tiff
     from ..image.windows import ArrayRows, TiffRows, by_windows, check_size
 
     if is_tiff(job.composite) and job.output.suffix.lower() in (".tif", ".tiff"):
         import tifffile
 
-        page: Any = (handle := stack.enter_context(tifffile.TiffFile(job.composite))).pages[0]
-        if by_windows(page):
+        handle = stack.enter_context(tifffile.TiffFile(job.composite))
+        page: Any = handle.pages[0]
+        full = full_pages(handle)
+        if full[0] == 0 and by_windows(page):
             check_size(job.composite, page)
             rows = TiffRows(handle, page)
             icc, xmp = page.tags.valueof(34675), page.tags.valueof(700)
@@ -126,7 +129,7 @@ def _source(job: Job, stack: contextlib.ExitStack) -> tuple[Rows, Picture, dict[
             tags = {int(tag.code): tag.value for tag in page.tags}
             left = [name for code, name in ((34665, "Exif"), (34853, "GPS")) if code in tags]
             said = f"{job.composite}: its {' and '.join(left)} data are not kept, since it was read and written by windows."
-            return rows, template, tags, [said] if left else []
+            return rows, template, tags, [*several(job.composite, len(full), None), *([said] if left else [])]
     picture = read_image(job.composite)
     return ArrayRows(picture.rgb), picture, None, list(picture.notices)
 

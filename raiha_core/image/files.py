@@ -129,7 +129,7 @@ def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
         if not mask:
             raise _no_page(file, page, found.pages)
         found = tiff.read(file)
-    notices = (*_several(file, found.pages, page), *([] if mask else found.notices))
+    notices = (*several(file, found.pages, page), *([] if mask else found.notices))
     exif = tiff_exif(file)
     if found.samples is not None and found.inks and found.samples.dtype == np.uint16:
         return _finished(file, inks_to_srgb(found.samples, found.icc), None, exif, mask, notices, found.orientation, found.xmp)
@@ -155,7 +155,7 @@ def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
     check_memory(file, 2 * file.stat().st_size)
     contents = png.take_apart(file.read_bytes(), animation=page is not None)
     check_pixels(file, contents.height, contents.width)
-    notices = _several(file, contents.frames, page)
+    notices = several(file, contents.frames, page)
     deep = None
     if contents.depth == 16:
         check_memory(file, contents.height * contents.width * (3 * 8 + WORK))
@@ -191,10 +191,11 @@ def _turn_to(file: Path, image: Image.Image, page: int | None, mask: bool) -> tu
         page = 1
     if frames > 1:
         image.seek((page or 1) - 1)
-    return _several(file, frames, page)
+    return several(file, frames, page)
 
 
-def _several(file: Path, frames: int, page: int | None) -> tuple[str, ...]:
+def several(file: Path, frames: int, page: int | None) -> tuple[str, ...]:
+    """What to say of a file of several pictures of which none was chosen."""
     if frames < 2 or page is not None:
         return ()
     return (f"{file} holds {frames} frames or pages; the first was read, --page N (page=N) chooses another.",)

@@ -69,7 +69,7 @@ def read(file: Path, number: int = 1) -> Page:
     import tifffile
 
     with tifffile.TiffFile(file) as handle:
-        frames = _full_pages(handle)
+        frames = full_pages(handle)
         page: Any = handle.pages[frames[0]]
         layers = _layers(page) if len(frames) == 1 else 1
         pages = max(len(frames), layers)
@@ -104,7 +104,7 @@ def _layers(page: Any) -> int:
     return int(getattr(page, "imagedepth", 1) or 1)
 
 
-def _full_pages(handle: Any) -> list[int]:
+def full_pages(handle: Any) -> list[int]:
     """Which directories hold pictures of their own; the first one where all are said to be reduced."""
     found = []
     for frame in itertools.count():

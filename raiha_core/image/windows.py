@@ -74,7 +74,7 @@ class TiffRows:
     """
 
     def __init__(self, handle: Any, page: Any):
-        self._file, self._page = handle.filehandle, page
+        self._file, self._page, self._path = handle.filehandle, page, handle.filehandle.path
         self.shape = (int(page.imagelength), int(page.imagewidth), int(page.samplesperpixel))
         self.dtype = np.dtype(page.dtype).newbyteorder("=")
         self._height = int(page.tilelength if page.is_tiled else page.rowsperstrip)
@@ -99,9 +99,13 @@ class TiffRows:
         tiles = self._kept[1]
         if column not in tiles:
             number = line * self._across + column
-            self._file.seek(self._page.dataoffsets[number])
-            data = self._file.read(self._page.databytecounts[number])
-            decoded, _, (_, height, width, _) = self._page.decode(data, number, jpegtables=self._page.jpegtables)
+            try:
+                self._file.seek(self._page.dataoffsets[number])
+                data = self._file.read(self._page.databytecounts[number])
+                decoded, _, (_, height, width, _) = self._page.decode(data, number, jpegtables=self._page.jpegtables)
+            except Exception as error:  # decoders raise whatever they like on hostile or broken input
+                reason = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
+                raise RaihaError(f"{self._path} cannot be read as a picture ({reason[:120]}); it may be truncated.") from None
             if decoded is None:  # a hole
                 decoded = np.zeros((1, height, width, self.shape[2]), self.dtype)
             tile = decoded[0, :height, :width]
@@ -110,11 +114,11 @@ class TiffRows:
 
 
 def by_windows(page: Any) -> bool:
-    """Whether a page of a TIFF can be read by windows: opaque grey or RGB, upright, in pieces that are small."""
+    """Whether a page of a TIFF can be read by windows: opaque grey or RGB of 8 or 16 bits, upright, in pieces that are small."""
     samples, rows = int(page.samplesperpixel), int(page.tilelength if page.is_tiled else page.rowsperstrip)
     width = int(page.tilewidth if page.is_tiled else page.imagewidth)
     plain = (page.photometric in _GREY and samples == 1) or (page.photometric == _RGB and samples == 3)
-    depth = str(page.dtype) in ("uint8", "uint16", "float32") and (page.photometric != 0 or np.dtype(page.dtype).kind == "u")
+    depth = (str(page.dtype), page.bitspersample) in (("uint8", 8), ("uint16", 16))
     layout = page.planarconfig == 1 and int(getattr(page, "imagedepth", 1) or 1) == 1 and page.tags.valueof(274) in (None, 1)
     return bool(plain and depth and layout and len(page.extrasamples) == 0 and rows * width * samples <= BAND * 4)
 
