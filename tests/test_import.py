@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "PIL", "cv2", "skimage", "faiss", "open_clip", "timm", "pymilvus", "accelerate", "tifffile", "imagecodecs")
+HEAVY = ("torch", "PIL", "cv2", "skimage", "faiss", "open_clip", "timm", "pymilvus", "accelerate", "tifffile", "imagecodecs", "av")
 
 
 @pytest.mark.parametrize("module", ["raiha_core", "raiha_core.cli"])

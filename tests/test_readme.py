@@ -6,7 +6,9 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -34,8 +36,21 @@ def desk(scene_files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Mon
     Image.open(scene_files[0]).save(tmp_path / "original.tif")
     Image.open(scene_files[0]).resize((64, 48)).save(tmp_path / "relit.png")
     shutil.copy(scene_files[1], tmp_path / "masks" / "a_mask.png")
+    for name, file in (("clip.mp4", scene_files[0]), ("masks.mp4", scene_files[1])):
+        clip_of(Image.open(file).convert("RGB"), tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def clip_of(picture: Image.Image, file: Path) -> None:
+    """Two frames of a picture."""
+    with av.open(str(file), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=24)
+        stream.height, stream.width, stream.pix_fmt = picture.height // 2 * 2, picture.width // 2 * 2, "yuv420p"
+        still = np.asarray(picture)[: stream.height, : stream.width]
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(still), "rgb24")))
+        container.mux(stream.encode(None))
 
 
 def test_the_commands(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
