@@ -69,6 +69,31 @@ def box_around(size: tuple[int, int], inner: Box, covered: float, share: float =
     return Box(top, left, top + h, left + w)
 
 
+_EXACT = 2**16
+"""Bytes whose sum a float32 holds exactly."""
+
+
+def block_means(rows: NDArray[np.uint8], ky: int, kx: int) -> Tensor:
+    """Means of blocks of an 8-bit picture, `(1, C, ceil(h / ky), ceil(w / kx))` float32: those of `avg_pool2d` with `ceil_mode`, to the
+    bit, in half the time, since sums are of integers.
+
+    Args:
+        rows: `(h, w, C)`.
+        ky, kx: rows and columns of a block, at most 256 and `_EXACT` together.
+    """
+    tall = rows[::ky].astype(np.uint16)
+    for k in range(1, ky):
+        part = rows[k::ky]
+        tall[: len(part)] += part
+    sums = tall[:, ::kx].astype(np.float32)
+    for k in range(1, kx):
+        wide = tall[:, k::kx]
+        sums[:, : wide.shape[1]] += wide
+    counts = [np.minimum(k, side - np.arange(0, side, k)) for k, side in ((ky, rows.shape[0]), (kx, rows.shape[1]))]
+    planes = np.ascontiguousarray(sums.transpose(2, 0, 1)) / np.outer(*counts).astype(np.float32)
+    return torch.from_numpy(planes)[None]
+
+
 def shrink(array: NDArray[Any], box: Box, size: int, white: float | None = None) -> Tensor:
     """A box of an array, squashed to a square by area averaging, `(1, C, size, size)` float32 with white at 1.
 
@@ -86,6 +111,9 @@ def shrink(array: NDArray[Any], box: Box, size: int, white: float | None = None)
     parts = []
     for row in range(0, box.height, strip):
         rows = region[row : row + strip]
+        if rows.dtype == np.uint8 and 1 < ky * kx <= _EXACT and ky <= 256:
+            parts.append(block_means(rows, ky, kx))
+            continue
         part = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
         # A last block that is not whole counts as one, less than half a pixel of the result: nothing at the border gets lost.
         parts.append(F.avg_pool2d(part, (ky, kx), ceil_mode=True) if ky * kx > 1 else part)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raiha_core.image import Box, bounding_box, crop_box, shrink
+from raiha_core.image.crop import block_means
 
 
 @st.composite
@@ -68,3 +69,11 @@ def test_nothing_at_a_border_gets_lost(height, width, side):
     borders: dict[str, Any] = {"top": np.s_[:1], "bottom": np.s_[-1:], "left": np.s_[:, :1], "right": np.s_[:, -1:]}
     mask[borders[side]] = 1
     assert float(shrink(mask, Box(0, 0, height, width), 16).max()) > 0.02
+
+
+@pytest.mark.parametrize(("height", "width", "ky", "kx"), [(12, 18, 2, 3), (13, 17, 4, 5), (7, 9, 3, 1), (300, 20, 256, 7), (5, 5, 1, 2)])
+def test_block_means_are_those_of_pooling(height: int, width: int, ky: int, kx: int) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    planes = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
+    pooled = torch.nn.functional.avg_pool2d(planes, (ky, kx), ceil_mode=True)
+    assert torch.equal(block_means(rows, ky, kx), pooled)
