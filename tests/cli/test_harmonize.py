@@ -276,7 +276,7 @@ def test_full_disk(
             file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr("raiha_core.image.png.write", full)
     monkeypatch.setattr(Image.Image, "save", lambda self, target, *_, **__: full(target))
     before = sorted(tmp_path.iterdir())
     status, _, err = call(capsys, "harmonize", *scene_files, "-o", tmp_path / f"o{suffix}")
