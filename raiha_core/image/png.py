@@ -23,6 +23,12 @@ COLOUR = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 _KEPT = (*COLOUR, b"tEXt", b"zTXt", b"iTXt")
 _UNPACKED = 2**24
 """Bytes that a compressed chunk may become; profiles are far smaller."""
+_UP = 2
+"""The filter that keeps of a row its difference from the one above."""
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""By the number of channels: grey, grey with alpha, RGB, RGB with alpha."""
+_LONGEST = 2**30
+"""Bytes of a chunk, of which the format allows twice as many."""
 # ITU-T H.273: primaries as white point and red, green, blue; transfer functions that are a power, or that of sRGB.
 _CICP_PRIMARIES: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
     1: ((0.3127, 0.3290), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)),
@@ -160,15 +166,42 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def write(part: Path, picture: Picture) -> None:
-    """Write 8-bit or 16-bit samples; what is said of the colours, and EXIF, go into chunks before the pixels (PNG 3rd edition)."""
+def _stream(samples: NDArray[Any]) -> Any:
+    """Samples `(H, W, C)` as a PNG's compressed stream: every row less the one above, through libdeflate at its fastest.
+
+    libpng takes four to six times as long for files of the same size, since it weighs five filters for every row and has zlib's
+    matcher; see docs/benchmarks.md.
+    """
     import imagecodecs
 
-    data = bytes(imagecodecs.png_encode(picture.straight().native(), level=4))
-    end = len(SIGNATURE) + 25  # IHDR comes first and has a fixed length
-    extra = b"".join(chunk for _, chunk in picture.chunks)
-    if picture.icc and not any(kind in COLOUR for kind, _ in picture.chunks):
-        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
-    if picture.exif:
-        extra += _chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0"))
-    part.write_bytes(data[:end] + extra + data[end:])
+    rows = samples.reshape(len(samples), -1)
+    if rows.dtype.itemsize > 1:
+        rows = rows.astype(rows.dtype.newbyteorder(">"), copy=False)
+    rows = rows.view(np.uint8)
+    filtered = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return imagecodecs.deflate_encode(filtered, level=1)
+
+
+def write(part: Path, picture: Picture) -> None:
+    """Write 8-bit or 16-bit samples; what is said of the colours, and EXIF, go into chunks before the pixels (PNG 3rd edition)."""
+    samples = picture.straight().native()
+    height, width, channels = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOUR_TYPES[channels], 0, 0, 0)
+    with part.open("wb") as file:
+        file.write(SIGNATURE + _chunk(b"IHDR", header))
+        file.writelines(chunk for _, chunk in picture.chunks)
+        if picture.icc and not any(kind in COLOUR for kind, _ in picture.chunks):
+            file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc)))
+        if picture.exif:
+            file.write(_chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+        stream = memoryview(_stream(samples))
+        for start in range(0, len(stream), _LONGEST):
+            data = stream[start : start + _LONGEST]
+            # Not joined with its head and sum: it may be as large as the picture.
+            file.write(struct.pack(">I", len(data)) + b"IDAT")
+            file.write(data)
+            file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(b"IDAT"))))
+        file.write(_chunk(b"IEND", b""))
