@@ -37,6 +37,7 @@ def apply_transform(
     strength: float = 1.0,
     part_of_change: Part = "both",
     device: torch.device | str = "cpu",
+    into: NDArray[Any] | None = None,
 ) -> Picture:
     """Apply a transform to what lies under a mask; everything outside is copied bit for bit.
 
@@ -47,13 +48,15 @@ def apply_transform(
         strength: 0 gives the input back, 1 the full effect, up to 2 more of the same; in proportion, within what can be shown.
         part_of_change: of the change only the brightness, only the colour, or both.
         device: where to compute.
+        into: an array of the picture's shape and type to put the result into; None makes one.
 
     Returns:
         a new picture of the same depth; float pictures keep values above 1.
     """
+    out, on = np.empty_like(picture.rgb) if into is None else into, torch.device(device)
     if strength <= 0:
-        return picture.with_rgb(picture.rgb.copy())
-    out, on = np.empty_like(picture.rgb), torch.device(device)
+        out[...] = picture.rgb
+        return picture.with_rgb(out)
     box, (height, width) = placed.box, mask.shape
     # Pixel centres in the box's unit square.
     x = (torch.arange(width, dtype=torch.float32, device=on) + 0.5 - box.left) / box.width

@@ -21,6 +21,7 @@ _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 COLOUR = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 """Chunks that say how the samples are to be shown (PNG, third edition)."""
 _KEPT = (*COLOUR, b"tEXt", b"zTXt", b"iTXt")
+_XMP = b"XML:com.adobe.xmp\0"
 _UNPACKED = 2**24
 """Bytes that a compressed chunk may become; profiles are far smaller."""
 _UP = 2
@@ -29,6 +30,10 @@ _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """By the number of channels: grey, grey with alpha, RGB, RGB with alpha."""
 _LONGEST = 2**30
 """Bytes of a chunk, of which the format allows twice as many."""
+_AT_ONCE = 2**27
+"""Bytes of samples that are compressed at once, with as much memory again."""
+_STRIP = 2**24
+"""Bytes of samples that are compressed at a time where there are more."""
 # ITU-T H.273: primaries as white point and red, green, blue; transfer functions that are a power, or that of sRGB.
 _CICP_PRIMARIES: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
     1: ((0.3127, 0.3290), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)),
@@ -113,6 +118,23 @@ def exif_of(contents: Contents) -> bytes | None:
     return None
 
 
+def xmp_of(contents: Contents) -> bytes | None:
+    """The XMP packet of a text chunk."""
+    for kind, whole in contents.kept:
+        if is_xmp(kind, whole):
+            # Keyword, compressed or not, method, language, translated keyword, text.
+            packed, rest = whole[8 + len(_XMP)], whole[8 + len(_XMP) + 2 : -4]
+            with contextlib.suppress(zlib.error, IndexError):
+                text = rest.split(b"\0", 2)[2]
+                return _unpacked(text) if packed else text
+    return None
+
+
+def is_xmp(kind: bytes, chunk: bytes) -> bool:
+    """Whether a chunk holds an XMP packet."""
+    return kind == b"iTXt" and chunk[8:].startswith(_XMP)
+
+
 def profile_of(contents: Contents) -> bytes | None:
     """An ICC profile of the colours, by what the standard puts first: cICP, iCCP, sRGB, then gAMA with cHRM; None for sRGB.
 
@@ -166,23 +188,43 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _stream(samples: NDArray[Any]) -> Any:
-    """Samples `(H, W, C)` as a PNG's compressed stream: every row less the one above, through libdeflate at its fastest.
+def _filtered(rows: NDArray[Any], above: NDArray[Any] | None) -> NDArray[np.uint8]:
+    """Rows `(h, n)` of bytes, each less the one above it, behind the number of that filter; `above` is the one above the first."""
+    filtered = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:] = rows[0] if above is None else rows[0] - above
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return filtered
 
-    libpng takes four to six times as long for files of the same size, since it weighs five filters for every row and has zlib's
-    matcher; see docs/benchmarks.md.
-    """
-    import imagecodecs
 
+def _bytes(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rows of samples as bytes, the most significant first."""
     rows = samples.reshape(len(samples), -1)
     if rows.dtype.itemsize > 1:
         rows = rows.astype(rows.dtype.newbyteorder(">"), copy=False)
-    rows = rows.view(np.uint8)
-    filtered = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
-    filtered[:, 0] = _UP
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    return imagecodecs.deflate_encode(filtered, level=1)
+    return rows.view(np.uint8)
+
+
+def _stream(samples: NDArray[Any]) -> Iterator[Any]:
+    """Samples `(H, W, C)` as the pieces of a PNG's compressed stream, through libdeflate at its fastest.
+
+    libpng takes four to six times as long for files of the same size, since it weighs five filters for every row and has zlib's
+    matcher; see docs/benchmarks.md. libdeflate wants all at once: where that would be much memory, zlib takes it strip by strip.
+    """
+    if samples.nbytes <= _AT_ONCE:
+        import imagecodecs
+
+        whole = memoryview(imagecodecs.deflate_encode(_filtered(_bytes(samples), None), level=1))
+        yield from (whole[start : start + _LONGEST] for start in range(0, len(whole), _LONGEST))
+        return
+    packer, above = zlib.compressobj(1), None
+    step = max(1, _STRIP * len(samples) // samples.nbytes)
+    for top in range(0, len(samples), step):
+        rows = _bytes(samples[top : top + step])
+        if piece := packer.compress(_filtered(rows, above)):
+            yield piece
+        above = rows[-1]
+    yield packer.flush()
 
 
 def write(part: Path, picture: Picture) -> None:
@@ -197,9 +239,9 @@ def write(part: Path, picture: Picture) -> None:
             file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc)))
         if picture.exif:
             file.write(_chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
-        stream = memoryview(_stream(samples))
-        for start in range(0, len(stream), _LONGEST):
-            data = stream[start : start + _LONGEST]
+        if picture.xmp and not any(is_xmp(kind, chunk) for kind, chunk in picture.chunks):
+            file.write(_chunk(b"iTXt", _XMP + b"\0\0\0\0" + picture.xmp))
+        for data in _stream(samples):
             # Not joined with its head and sum: it may be as large as the picture.
             file.write(struct.pack(">I", len(data)) + b"IDAT")
             file.write(data)

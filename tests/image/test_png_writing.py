@@ -31,6 +31,18 @@ def test_a_long_stream_lies_in_several_chunks(tmp_path, monkeypatch):
         assert (np.asarray(image) == samples).all()
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_large_pictures_go_strip_by_strip(tmp_path, monkeypatch, dtype):
+    samples = np.random.default_rng(2).integers(0, 256, (50, 30, 4), dtype=dtype)
+    monkeypatch.setattr(png, "_AT_ONCE", 1000)
+    monkeypatch.setattr(png, "_STRIP", 1500)
+    monkeypatch.setattr(png, "_filtered", lambda rows, above, real=png._filtered: seen.append(len(rows)) or real(rows, above))
+    seen: list[int] = []
+    file = write_image(tmp_path / "x.png", from_array(samples))
+    assert len(seen) > 5 and sum(seen) == 50
+    assert (imagecodecs.png_decode(file.read_bytes()) == samples).all()
+
+
 def test_the_fast_way_is_not_the_large_way(tmp_path):
     y, x = np.mgrid[:300, :400] / 60
     waves = 120 + 60 * np.stack([np.sin(x + y), np.cos(x * y / 3), np.sin(y - x / 2)], -1)
