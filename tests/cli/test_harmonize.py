@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from raiha_core.cli import main
-from raiha_core.image import read_image
+from raiha_core.image import png, read_image
 
 Run = Any
 
@@ -276,7 +276,7 @@ def test_full_disk(
             file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(png, "write", full)
     monkeypatch.setattr(Image.Image, "save", lambda self, target, *_, **__: full(target))
     before = sorted(tmp_path.iterdir())
     status, _, err = call(capsys, "harmonize", *scene_files, "-o", tmp_path / f"o{suffix}")

@@ -39,7 +39,7 @@ def test_large_pictures_go_strip_by_strip(tmp_path, monkeypatch, dtype):
     monkeypatch.setattr(png, "_filtered", lambda rows, above, real=png._filtered: seen.append(len(rows)) or real(rows, above))
     seen: list[int] = []
     file = write_image(tmp_path / "x.png", from_array(samples))
-    assert len(seen) > 5 and sum(seen) == 50
+    assert len(seen) >= 5 and sum(seen) == 50
     assert (imagecodecs.png_decode(file.read_bytes()) == samples).all()
 
 
