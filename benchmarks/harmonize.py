@@ -166,7 +166,12 @@ def main() -> None:
     print(text)
     if arguments.markdown:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        arguments.markdown.write_text(HEAD.format(cores=cores, machine=platform.machine(), python=platform.python_version()) + text + "\n")
+        # What stands below the table is written by hand and stays.
+        before = arguments.markdown.read_text() if arguments.markdown.exists() else ""
+        kept = "\n" + before[before.index("## ") :] if "## " in before else ""
+        arguments.markdown.write_text(
+            HEAD.format(cores=cores, machine=platform.machine(), python=platform.python_version()) + text + "\n" + kept
+        )
 
 
 if __name__ == "__main__":

@@ -214,14 +214,14 @@ def _stream(samples: NDArray[Any]) -> Iterator[Any]:
     if samples.nbytes <= _AT_ONCE:
         import imagecodecs
 
-        whole = memoryview(imagecodecs.deflate_encode(_filtered(_bytes(samples), None), level=1))
+        whole = memoryview(imagecodecs.deflate_encode(memoryview(_filtered(_bytes(samples), None)), level=1))  # type: ignore[arg-type]
         yield from (whole[start : start + _LONGEST] for start in range(0, len(whole), _LONGEST))
         return
     packer, above = zlib.compressobj(1), None
     step = max(1, _STRIP * len(samples) // samples.nbytes)
     for top in range(0, len(samples), step):
         rows = _bytes(samples[top : top + step])
-        if piece := packer.compress(_filtered(rows, above)):
+        if piece := packer.compress(memoryview(_filtered(rows, above))):
             yield piece
         above = rows[-1]
     yield packer.flush()
