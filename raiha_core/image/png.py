@@ -221,7 +221,7 @@ def _stream(samples: NDArray[Any]) -> Iterator[Any]:
     step = max(1, _STRIP * len(samples) // samples.nbytes)
     for top in range(0, len(samples), step):
         rows = _bytes(samples[top : top + step])
-        if piece := packer.compress(memoryview(_filtered(rows, above))):
+        if piece := packer.compress(_filtered(rows, above).data):
             yield piece
         above = rows[-1]
     yield packer.flush()
