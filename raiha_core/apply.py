@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .image import Box, Mask, Picture
 from .models.base import ColorTransform
+from .parallel import each
 from .parts import Part, only
 
-STRIP = 2**17
-"""Pixels that are transformed at a time; small enough for the cache, large enough to keep the overhead low."""
+STRIP = 2**18
+"""Pixels of the rows that are transformed at a time; small enough for the cache, large enough to keep the overhead low."""
 
 _LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 
@@ -50,45 +53,68 @@ def apply_transform(
     Returns:
         a new picture of the same depth; float pictures keep values above 1.
     """
-    out = np.empty_like(picture.rgb) if into is None else into
-    out[...] = picture.rgb
-    if strength > 0:
-        rows, columns = np.flatnonzero(mask.max(1) > 0), np.flatnonzero(mask.max(0) > 0)
-        left, right = int(columns[0]), int(columns[-1]) + 1
-        step = max(1, STRIP // (right - left))
-        for top in range(int(rows[0]), int(rows[-1]) + 1, step):
-            part = slice(top, min(top + step, int(rows[-1]) + 1)), slice(left, right)
-            weight = mask[part]
-            if weight.any():
-                out[part] = _part(picture, part, weight, placed, strength, part_of_change, torch.device(device))
+    out, on = np.empty_like(picture.rgb) if into is None else into, torch.device(device)
+    if strength <= 0:
+        out[...] = picture.rgb
+        return picture.with_rgb(out)
+    box, (height, width) = placed.box, mask.shape
+    # Pixel centres in the box's unit square.
+    x = (torch.arange(width, dtype=torch.float32, device=on) + 0.5 - box.left) / box.width
+    y = (torch.arange(height, dtype=torch.float32, device=on) + 0.5 - box.top) / box.height
+    # Most pictures need nothing but the transform; their samples are then taken as they are, whatever white is.
+    plain = picture.space is None and part_of_change == "both" and not picture.grey and not picture.premultiplied and strength <= 1
+    change = _plain_change if plain else _any_change
+    transform = placed.transform.along(x, picture.scale if plain else 1.0)
+
+    @torch.inference_mode()
+    def strip(rows: slice) -> None:
+        out[rows] = picture.rgb[rows]
+        # Each strip has columns of its own, so that what lies beside an object is not even looked at.
+        seen = np.flatnonzero(mask[rows].max(0) > 0)
+        if seen.size:
+            columns = slice(int(seen[0]), int(seen[-1]) + 1)
+            part = rows, columns
+            rgb, weight = (torch.from_numpy(p).to(on) for p in (_planes(out[part]), np.ascontiguousarray(mask[part])))
+            task = _Strip(picture, part, rgb[None], weight, lambda c: transform(c, y[rows], columns), strength, part_of_change)
+            _write(out[part], change(task), mask[part], plain)
+
+    step = max(1, STRIP // width)
+    strips = [slice(top, min(top + step, height)) for top in range(0, height, step)]
+    each(strip, strips, limit=None if on.type == "cpu" else 1)
     return picture.with_rgb(out)
 
 
-def _part(
-    picture: Picture,
-    part: tuple[slice, slice],
-    weight: NDArray[np.float32],
-    placed: PlacedTransform,
-    strength: float,
-    part_of_change: Part,
-    device: torch.device,
-) -> NDArray[Any]:
-    pixels, box = picture.rgb[part], placed.box
-    scale, space, top, left = picture.scale, picture.space, part[0].start, part[1].start
-    h, w = weight.shape
-    # Pixel centres in the box's unit square.
-    y = (torch.arange(top, top + h, dtype=torch.float32, device=device) + 0.5 - box.top) / box.height
-    x = (torch.arange(left, left + w, dtype=torch.float32, device=device) + 0.5 - box.left) / box.width
-    # Planes first, then floats: transposing bytes is cheap.
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    rgb = torch.from_numpy(planes).to(device).float()[None] / scale
-    m = torch.from_numpy(np.ascontiguousarray(weight)).to(device)
-    cover = None
+class _Strip(NamedTuple):
+    """A part of a picture to change: its samples `(1, 3, h, w)` as the file has them, weights `(h, w)`, and what changes colours."""
+
+    picture: Picture
+    part: tuple[slice, slice]
+    rgb: Tensor
+    weight: Tensor
+    transform: Callable[[Tensor], Tensor]
+    strength: float
+    part_of_change: Part
+
+
+def _plain_change(strip: _Strip) -> Tensor:
+    """What becomes of samples that are sRGB and not multiplied by alpha; the transform takes them as they are."""
+    rgb, white, moved = strip.rgb, strip.picture.scale, strip.transform(strip.rgb)
+    # Within what can be shown, unless the picture itself goes beyond, as no whole numbers do.
+    whole = strip.picture.rgb.dtype.kind == "u"
+    moved = moved.clamp_(0, white) if whole else torch.clamp(moved, rgb.clamp_max(0), rgb.clamp_min(white))
+    return torch.lerp(rgb, moved, strip.weight if strip.strength == 1 else strip.weight * strip.strength)
+
+
+def _any_change(strip: _Strip) -> Tensor:
+    """What becomes of the samples of any picture: in the file's own space, grey, multiplied by alpha, in part, or more than in full."""
+    picture, strength = strip.picture, strip.strength
+    scale, space = picture.scale, picture.space
+    rgb, cover = strip.rgb / scale, None
     if picture.premultiplied and picture.alpha is not None:
-        cover = torch.from_numpy(np.ascontiguousarray(picture.alpha[part], np.float32)).to(device).div_(scale)
+        cover = torch.from_numpy(np.ascontiguousarray(picture.alpha[strip.part], np.float32)).to(rgb.device).div_(scale)
     straight = rgb if cover is None else rgb / cover.clamp_min(1e-4)
     seen = straight if space is None else space.to_srgb(straight)
-    moved = only(part_of_change, seen, placed.transform(seen, x, y))
+    moved = only(strip.part_of_change, seen, strip.transform(seen))
     if picture.grey:
         moved = torch.einsum("c,bchw->bhw", moved.new_tensor(_LUMA), moved)[:, None].expand_as(moved)
     if space is not None:
@@ -98,10 +124,24 @@ def _part(
     # Within what can be shown, unless the picture itself goes beyond.
     moved = torch.maximum(torch.minimum(moved, straight.clamp_min(1)), straight.clamp_max(0))
     moved = moved if cover is None else moved * cover
-    mixed = torch.lerp(rgb, moved, strength * m)
-    new = (mixed * scale)[0].cpu()
-    if pixels.dtype.kind == "u":
-        new = new.round_().clamp_(0, scale)
-    # Soft weights of 0 must copy, whatever rounding would do.
-    chosen = np.where(weight > 0, new.numpy().astype(pixels.dtype), planes)
-    return np.ascontiguousarray(chosen.transpose(1, 2, 0))
+    return torch.lerp(rgb, moved, strength * strip.weight).mul_(scale)
+
+
+def _planes(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """`(h, w, 3)` of any depth as `(3, h, w)` floats; plane by plane, which numpy does several times as fast as transposing."""
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):
+        planes[channel] = pixels[:, :, channel]
+    return planes
+
+
+def _write(out: NDArray[Any], new: Tensor, weight: NDArray[np.float32], plain: bool) -> None:
+    """Put samples `(1, 3, h, w)` where there is any weight, rounded where they are whole numbers."""
+    samples, whole = new[0].cpu().numpy(), out.dtype.kind == "u"
+    if whole:
+        samples = np.rint(samples, out=samples)
+        samples = (samples if plain else samples.clip(0, np.iinfo(out.dtype).max)).astype(out.dtype)
+    # Soft weights of 0 must copy, whatever rounding would do. Whole numbers that were not even scaled come back as they were.
+    chosen: Any = True if whole and plain else weight > 0
+    for channel in range(3):
+        np.copyto(out[:, :, channel], samples[channel], where=chosen)

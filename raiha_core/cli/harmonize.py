@@ -14,13 +14,13 @@ import click
 
 from ..errors import EmptyMaskError, RaihaError
 from .large import run_large
-from .pairing import Found, Job, find_jobs, is_clip
+from .pairing import Job, find_jobs, is_clip
 from .quiet import without_decoders_noise
-from .record import Records, digest, stamp
+from .record import stamp
 
 if TYPE_CHECKING:
     from ..harmonizer import Harmonizer
-    from ..image import Picture
+    from ..image import NotedMask, Picture
     from ..references import Reference, ReferenceIndex
 
 FILE = click.Path(path_type=Path)
@@ -165,6 +165,8 @@ def command(
     options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask, page)
     try:
         if batch:
+            from .batch import run_batch
+
             return run_batch(harmonizer, index, found, options, overwrite, as_json)
         row = run_job(harmonizer, index, jobs[0], options)
     finally:
@@ -204,36 +206,61 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
     Raises:
         RaihaError: any mistake with one of its files; nothing half-written is left.
     """
-    import torch
-
-    from ..image import check_output, fit_noted_mask, read_image, write_image
-    from ..image.masks import noted_alpha_mask, read_noted_mask
-    from ..image.view import full_view
-    from ..inputs import reference_picture
+    from ..image import check_output
 
     started = time.monotonic()
     check_output(job.output)
     done = run_large(harmonizer, index, job, options)
     if done is not None:
         return done
-    row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
+    row, write = made(harmonizer, index, job, options, read_inputs(job, options), copy_empty)
+    write()
+    return row | {"seconds": round(time.monotonic() - started, 3)}
+
+
+def read_inputs(job: Job, options: Options) -> tuple[Picture, NotedMask]:
+    """The composite and its mask as it was read.
+
+    Raises:
+        RaihaError: one cannot be read.
+    """
+    from ..image import read_image
+    from ..image.masks import noted_alpha_mask, read_noted_mask
+
     with without_decoders_noise():
         picture = read_image(job.composite, options.page)
-        raw = noted_alpha_mask(picture) if job.mask is None else read_noted_mask(job.mask, options.page)
+        return picture, noted_alpha_mask(picture) if job.mask is None else read_noted_mask(job.mask, options.page)
+
+
+def made(
+    harmonizer: Harmonizer,
+    index: ReferenceIndex | None,
+    job: Job,
+    options: Options,
+    inputs: tuple[Picture, NotedMask],
+    copy_empty: bool,
+) -> tuple[dict[str, Any], Callable[[], None]]:
+    """Harmonise what `read_inputs` gave; returns what `--json` prints, and what writes the result.
+
+    Raises:
+        RaihaError: any mistake with one of its files.
+    """
+    import torch
+
+    from ..image import fit_noted_mask, write_image
+    from ..image.view import full_view
+    from ..inputs import reference_picture
+
+    picture, raw = inputs
+    row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     try:
         mask, said = fit_noted_mask(raw, picture, options.resize_mask)
     except EmptyMaskError:
         if not copy_empty:
             raise
-        write_image(job.output, picture)
         notice = f"{job.composite.name} has an empty mask and was copied as it is."
-        return row | {
-            "references": [],
-            "changed": False,
-            "copied": True,
-            "notices": [notice],
-            "seconds": round(time.monotonic() - started, 3),
-        }
+        row |= {"references": [], "changed": False, "copied": True, "notices": [notice]}
+        return row, lambda: _write(job, picture)
     names: list[dict[str, Any]] = [{"path": str(path)} for path in options.references]
     retrieved: Sequence[Reference] = ()
     notices: list[str] = [*picture.notices, *said]
@@ -249,12 +276,22 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
     result = harmonizer.harmonize(
         picture, mask, references, strength=options.strength, caution=options.caution, attention=job.attention is not None
     )
-    write_image(job.output, result.image)
+
+    def write() -> None:
+        write_image(job.output, result.image)
+        if job.attention is not None:
+            _write_attention(job.attention, result, picture, mask, references, [Path(n["path"]).name for n in names])
+
     if job.attention is not None:
-        _write_attention(job.attention, result, picture, mask, references, [Path(n["path"]).name for n in names])
         row["attention"] = str(job.attention)
     said_once = list(dict.fromkeys([*notices, *result.notices]))
-    return row | {"references": names, "changed": result.changed[0], "notices": said_once, "seconds": round(time.monotonic() - started, 3)}
+    return row | {"references": names, "changed": result.changed[0], "notices": said_once}, write
+
+
+def _write(job: Job, picture: Picture) -> None:
+    from ..image import write_image
+
+    write_image(job.output, picture)
 
 
 def _write_attention(path: Path, result: Any, picture: Any, mask: Any, references: list[Picture], labels: list[str]) -> None:
@@ -265,67 +302,3 @@ def _write_attention(path: Path, result: Any, picture: Any, mask: Any, reference
         raise RaihaError("This model gives no attention; leave --attention out.")
     drawn = render_attention(result.attention[0], picture, mask, references, box=result.transform[0].box, labels=labels)
     atomically(check_output(path), lambda part: drawn.save(part))
-
-
-def run_batch(harmonizer: Harmonizer, index: ReferenceIndex | None, found: Found, options: Options, overwrite: bool, as_json: bool) -> int:
-    """Harmonise many pictures, going on after bad ones; returns 0, or 2 where any failed."""
-    from tqdm import tqdm
-
-    rows, failures, skipped = [], [{"composite": str(composite), "error": why} for composite, why in found.failures], 0
-    records, shared = Records(), options.made_of()
-    for job in tqdm(found.jobs, desc="harmonise", unit="picture", disable=None):
-        # Taken before the files are read, so that one that changes meanwhile is read again next time.
-        made_of = digest([shared, stamp(job.composite), stamp(job.mask) if job.mask else None])
-        if not overwrite and records.have(job.written, made_of):
-            skipped += 1
-            continue
-        try:
-            _make_folders(job)
-            rows.append(run_job(harmonizer, index, job, options, copy_empty=True))
-            records.add(job.written, made_of)
-        except RaihaError as error:
-            failures.append({"composite": str(job.composite), "error": str(error)})
-        except Exception as error:  # whatever one file does, the rest of the batch is not lost
-            failures.append(
-                {"composite": str(job.composite), "error": f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"}
-            )
-    if as_json:
-        left_out = [str(path) for path in found.left_out]
-        click.echo(json.dumps({"results": rows, "skipped": skipped, "failures": failures, "left_out": left_out}))
-    else:
-        _report(rows, found, skipped, len(failures))
-    for failure in failures:
-        click.echo(f"raiha: {failure['composite']}: {failure['error']}", err=True)
-    return 2 if failures else 0
-
-
-def _report(rows: list[dict[str, Any]], found: Found, skipped: int, failed: int) -> None:
-    """Say how a batch went: each notice once, with how many pictures it is true of."""
-    pictures: dict[str, list[str]] = {}
-    for row in rows:
-        name = Path(row["composite"]).name
-        for notice in row["notices"]:
-            pictures.setdefault(notice.replace(row["composite"], name), []).append(name)
-    for notice, names in pictures.items():
-        where = names[0] if len(names) == 1 else f"{len(names)} pictures, the first {names[0]}"
-        click.echo(f"raiha: {notice if names[0] in notice else f'{where}: {notice}'}", err=True)
-    if found.left_out:
-        few = ", ".join(p.name for p in found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")
-        click.echo(f"raiha: left out {len(found.left_out)} files that are no composites of known kinds or masks of none: {few}", err=True)
-    copied = sum(bool(row.get("copied")) for row in rows)
-    also = f", {copied} without foreground copied" if copied else ""
-    click.echo(f"{len(rows) - copied} harmonised{also}, {skipped} already done, {failed} failed")
-
-
-def _make_folders(job: Job) -> None:
-    """The folders that a job of a batch writes to.
-
-    Raises:
-        RaihaError: one cannot be made.
-    """
-    for file in (job.output, job.attention):
-        if file is not None:
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RaihaError(f"The folder {file.parent} cannot be made ({error.strerror or error}); choose another output.") from None

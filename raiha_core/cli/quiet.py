@@ -28,3 +28,19 @@ def without_decoders_noise() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+@contextlib.contextmanager
+def quiet_threads() -> Iterator[None]:
+    """As `without_decoders_noise`, for work in several threads, in which that may be used, too; what Python prints is shown."""
+    shown = sys.stderr
+    own = None
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        if sys.stderr.fileno() == 2:
+            own = shown = os.fdopen(os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors)
+    try:
+        with without_decoders_noise(), contextlib.redirect_stderr(shown):
+            yield
+    finally:
+        if own is not None:
+            own.close()

@@ -234,7 +234,7 @@ def _finished(
     xmp: Any = None,
 ) -> Picture:
     """The picture, upright, with what of its metadata is sound; `orientation` None takes that of the EXIF block."""
-    picture = from_array(samples, str(file))
+    picture = from_array(samples, str(file), thin=mask)
     said = list(notices) + ([] if mask else list(picture.notices))
     block = exif if isinstance(exif, bytes) and exif else None
     if orientation is None:
@@ -246,9 +246,14 @@ def _finished(
     if icc and not mask and profile is None:
         said.append(f"{file}: its colour profile is damaged or not one of {'grey' if picture.grey else 'RGB'} pictures and was left out.")
     alpha = None if picture.alpha is None else turned(picture.alpha, orientation)
+    if mask and picture.grey:  # three channels that are one in memory, and stay so
+        grey = turned(picture.rgb[:, :, :1], orientation)
+        rgb = np.broadcast_to(grey, (*grey.shape[:2], 3))
+    else:
+        rgb = turned(picture.rgb, orientation)
     return replace(
         picture,
-        rgb=turned(picture.rgb, orientation),
+        rgb=rgb,
         alpha=alpha,
         icc=profile,
         exif=upright(block) if block else None,

@@ -142,19 +142,20 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
 
 def _to_white(plane: NDArray[Any]) -> NotedMask:
     """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground."""
-    white, top = full_scale(plane), float(plane.max())
+    full, top = full_scale(plane), float(plane.max())
+    white = top if full == 1 and top > FLOAT_WHITE else full
     # Resampling overshoots, which makes nothing whiter than white.
     peak = max(0.0, top / white if white > 1 else top if top > FLOAT_WHITE else min(top, 1.0))
-    if white == 1 and top > FLOAT_WHITE:
-        white = top
-    mask: Mask = plane.astype(np.float32)
-    if white > 1:
-        mask /= np.float32(white)
-    np.clip(mask, 0, 1, out=mask)
-    share = float(mask.max())
+    if top == white == 1 and plane.dtype == np.float32 and plane.flags.writeable and plane.min() >= 0:
+        return NotedMask(plane, (), peak)
+    # One pass, without a copy of all samples as floats before.
+    mask: Mask = np.divide(plane, np.float32(white), dtype=np.float32, casting="unsafe")
+    if full == 1:
+        np.clip(mask, 0, 1, out=mask)
+    share = min(top / white, 1.0)
     if 0 < share < 1:
-        mask /= np.float32(share)
-    if (white == top and white != full_scale(plane)) or 0 < share < WHITE:
+        mask /= mask.max()
+    if white != full or 0 < share < WHITE:
         shown = f"{top:.3g}" if plane.dtype.kind == "f" else f"{top:.0f} of {white:.0f}"
         return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",), peak)
     return NotedMask(mask, (), peak)

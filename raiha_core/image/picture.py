@@ -135,12 +135,13 @@ def _float_white(colours: Pixels, name: str) -> tuple[float | None, tuple[str, .
     return white, (f"{name} has floating-point samples up to {top:.4g}, so {white:.0f} was taken for white.",)
 
 
-def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
+def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = False) -> Picture:
     """A picture from an array `(H, W)`, `(H, W, 1)`, `(H, W, 2)`, `(H, W, 3)` or `(H, W, 4)`; an even channel count ends in alpha.
 
     Args:
         array: uint8, uint16, bool, or any float (stored as float32).
         name: how errors call it.
+        thin: what is grey becomes three channels that are one in memory and cannot be written to.
 
     Raises:
         RaihaError: another shape or dtype, no pixels, NaN or infinite values.
@@ -162,6 +163,11 @@ def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
         raise RaihaError(f"{name} has samples of type {array.dtype}; use uint8, uint16 or float32.")
     channels = array.shape[2]
     alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
-    colours = np.ascontiguousarray(array[:, :, :3] if channels >= 3 else np.repeat(array[:, :, :1], 3, axis=2))
+    if channels >= 3:
+        colours = np.ascontiguousarray(array[:, :, :3])
+    elif thin:
+        colours = np.broadcast_to(array[:, :, :1], (*array.shape[:2], 3))
+    else:
+        colours = np.repeat(array[:, :, :1], 3, axis=2)
     white, notices = _float_white(colours, name) if colours.dtype == np.float32 else (None, ())
     return Picture(colours, alpha, grey=channels < 3, white=white, notices=notices)

@@ -24,6 +24,16 @@ _KEPT = (*COLOUR, b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp\0"
 _UNPACKED = 2**24
 """Bytes that a compressed chunk may become; profiles are far smaller."""
+_UP = 2
+"""The filter that keeps of a row its difference from the one above."""
+_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""By the number of channels: grey, grey with alpha, RGB, RGB with alpha."""
+_LONGEST = 2**30
+"""Bytes of a chunk, of which the format allows twice as many."""
+_AT_ONCE = 2**27
+"""Bytes of samples that are compressed at once, with as much memory again."""
+_STRIP = 2**24
+"""Bytes of samples that are compressed at a time where there are more."""
 # ITU-T H.273: primaries as white point and red, green, blue; transfer functions that are a power, or that of sRGB.
 _CICP_PRIMARIES: dict[int, tuple[tuple[float, ...], tuple[float, ...]]] = {
     1: ((0.3127, 0.3290), (0.64, 0.33, 0.30, 0.60, 0.15, 0.06)),
@@ -178,20 +188,62 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def _filtered(rows: NDArray[Any], above: NDArray[Any] | None) -> NDArray[np.uint8]:
+    """Rows `(h, n)` of bytes, each less the one above it, behind the number of that filter; `above` is the one above the first."""
+    filtered = np.empty((rows.shape[0], 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:] = rows[0] if above is None else rows[0] - above
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return filtered
+
+
+def _bytes(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Rows of samples as bytes, the most significant first."""
+    rows = samples.reshape(len(samples), -1)
+    if rows.dtype.itemsize > 1:
+        rows = rows.astype(rows.dtype.newbyteorder(">"), copy=False)
+    return rows.view(np.uint8)
+
+
+def _stream(samples: NDArray[Any]) -> Iterator[Any]:
+    """Samples `(H, W, C)` as the pieces of a PNG's compressed stream, through libdeflate at its fastest.
+
+    libpng takes four to six times as long for files of the same size, since it weighs five filters for every row and has zlib's
+    matcher; see docs/benchmarks.md. libdeflate wants all at once: where that would be much memory, zlib takes it strip by strip.
+    """
+    if samples.nbytes <= _AT_ONCE:
+        import imagecodecs
+
+        whole = memoryview(imagecodecs.deflate_encode(memoryview(_filtered(_bytes(samples), None)), level=1))  # type: ignore[arg-type]
+        yield from (whole[start : start + _LONGEST] for start in range(0, len(whole), _LONGEST))
+        return
+    packer, above = zlib.compressobj(1), None
+    step = max(1, _STRIP * len(samples) // samples.nbytes)
+    for top in range(0, len(samples), step):
+        rows = _bytes(samples[top : top + step])
+        if piece := packer.compress(_filtered(rows, above).data):
+            yield piece
+        above = rows[-1]
+    yield packer.flush()
+
+
 def write(part: Path, picture: Picture) -> None:
     """Write 8-bit or 16-bit samples; what is said of the colours, and EXIF, go into chunks before the pixels (PNG 3rd edition)."""
-    import imagecodecs
-
-    data = imagecodecs.png_encode(picture.straight().native(), level=4)
-    end = len(SIGNATURE) + 25  # IHDR comes first and has a fixed length
-    extra = b"".join(chunk for _, chunk in picture.chunks)
-    if picture.icc and not any(kind in COLOUR for kind, _ in picture.chunks):
-        extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
-    if picture.exif:
-        extra += _chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0"))
-    if picture.xmp and not any(is_xmp(kind, chunk) for kind, chunk in picture.chunks):
-        extra += _chunk(b"iTXt", _XMP + b"\0\0\0\0" + picture.xmp)
+    samples = picture.straight().native()
+    height, width, channels = samples.shape
+    header = struct.pack(">IIBBBBB", width, height, 8 * samples.dtype.itemsize, _COLOUR_TYPES[channels], 0, 0, 0)
     with part.open("wb") as file:
-        file.write(data[:end])
-        file.write(extra)
-        file.write(memoryview(data)[end:])
+        file.write(SIGNATURE + _chunk(b"IHDR", header))
+        file.writelines(chunk for _, chunk in picture.chunks)
+        if picture.icc and not any(kind in COLOUR for kind, _ in picture.chunks):
+            file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc)))
+        if picture.exif:
+            file.write(_chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0")))
+        if picture.xmp and not any(is_xmp(kind, chunk) for kind, chunk in picture.chunks):
+            file.write(_chunk(b"iTXt", _XMP + b"\0\0\0\0" + picture.xmp))
+        for data in _stream(samples):
+            # Not joined with its head and sum: it may be as large as the picture.
+            file.write(struct.pack(">I", len(data)) + b"IDAT")
+            file.write(data)
+            file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(b"IDAT"))))
+        file.write(_chunk(b"IEND", b""))

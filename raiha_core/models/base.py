@@ -7,11 +7,15 @@ the final image: `raiha_core.harmonize` applies the transform to the original pi
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+Strips: TypeAlias = Callable[[Tensor, Tensor, slice], Tensor]
+"""A transform of strips: colours `(1, 3, h, w)`, where their rows lie `(h,)`, and which of the picture's columns they are."""
 
 
 class ColorTransform(ABC):
@@ -33,6 +37,17 @@ class ColorTransform(ABC):
         Returns:
             `(1, 3, h, w)` float32, not clamped.
         """
+
+    def along(self, x: Tensor, white: float = 1.0) -> Strips:
+        """The transform made ready for many strips of one picture.
+
+        Args:
+            x: as for `__call__`, of all its columns.
+            white: the value of white in the colours to come.
+        """
+        if white == 1:
+            return lambda rgb, y, columns: self(rgb, x[columns], y)
+        return lambda rgb, y, columns: self(rgb / white, x[columns], y) * white
 
     @abstractmethod
     def to(self, device: torch.device | str) -> ColorTransform:
@@ -58,9 +73,38 @@ class AffineMap(ColorTransform):
         by_row = torch.einsum("hr,crw->chw", _weights(y.to(self.matrix), rows), self.matrix)
         return apply_affine(rgb, (by_row @ _weights(x.to(self.matrix), columns).T)[None])
 
+    def along(self, x: Tensor, white: float = 1.0) -> Strips:
+        """See `ColorTransform.along`; on a CPU pixels between two rows of cells take two rows of transforms, and never twelve planes."""
+        _, rows, columns = self.matrix.shape
+        if self.matrix.device.type != "cpu":
+            return super().along(x, white)
+        # (rows, 4, 3, 1, w): what red, green, blue and 1 are multiplied by for each channel of the result.
+        across = (self.matrix.flatten(0, 1) @ _weights(x.to(self.matrix), columns).T.contiguous()).reshape(3, 4, rows, 1, -1)
+        across = across.permute(2, 1, 0, 3, 4).contiguous()
+        across[:, 3] *= white
+        slopes = across.diff(dim=0) if rows > 1 else torch.zeros_like(across)
+
+        def strip(rgb: Tensor, y: Tensor, part: slice) -> Tensor:
+            at = (y.to(self.matrix) * rows - 0.5).clamp(0, rows - 1)
+            cells, counts = at.long().clamp_max(max(0, rows - 2)).unique_consecutive(return_counts=True)
+            moved, end = torch.empty_like(rgb), 0
+            for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
+                start, end = end, end + count
+                planes = rgb[:, :, None, start:end].unbind(1)
+                above, slope = (_mixed(m[cell, ..., part].unbind(), planes) for m in (across, slopes))
+                torch.addcmul(above, slope, at[start:end, None] - cell, out=moved[:, :, start:end])
+            return moved
+
+        return strip
+
     def to(self, device: torch.device | str) -> AffineMap:
         """See `ColorTransform.to`."""
         return AffineMap(self.matrix.to(device))
+
+
+def _mixed(by: Sequence[Tensor], planes: Sequence[Tensor]) -> Tensor:
+    """Colours `(B, 3, h, w)` from planes `(B, 1, h, w)`, each times its `(3, 1, w)`, and a shift of that shape."""
+    return torch.addcmul(by[3], by[0], planes[0]).addcmul_(by[1], planes[1]).addcmul_(by[2], planes[2])
 
 
 def _weights(position: Tensor, cells: int) -> Tensor:

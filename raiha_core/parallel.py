@@ -1,0 +1,63 @@
+"""Strips of a picture on all cores: a few threads, each of which computes on one core.
+
+torch shares out single operations, and between two of them the cores wait for each other; with strips that fit the cache, and with
+numpy in between, which uses one core, that costs more than it gains. Here each thread takes whole strips.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+_MOST = 8
+"""Threads; work that is bound by memory gains nothing from more."""
+_lock = threading.Lock()
+
+
+def each(work: Callable[[T], None], items: Iterable[T], limit: int | None = None) -> None:
+    """Do a piece of work for every item, in any order, on as many threads as torch may use.
+
+    Args:
+        work: called with one item at a time in each thread; what it computes with torch stays on one core.
+        items: independent of each other.
+        limit: at most so many threads.
+
+    Raises:
+        whatever `work` raises first.
+    """
+    threads = min(torch.get_num_threads(), _MOST, _MOST if limit is None else limit)
+    todo = list(items)
+    if threads < 2 or len(todo) < 2:
+        for item in todo:
+            work(item)
+        return
+    # The results are taken, so that errors are raised here.
+    for _ in _pool(os.getpid(), threads).map(work, todo):
+        pass
+
+
+@functools.cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """The threads of this process; another process, forked from it, has none of them and makes its own."""
+    with _lock:
+        before, started = torch.get_num_threads(), threading.Barrier(threads + 1)
+
+        def start() -> None:
+            torch.get_num_threads()  # a thread's first question sets it up, and would undo the next line later
+            torch.set_num_threads(1)
+            started.wait()
+
+        pool = ThreadPoolExecutor(threads, "raiha", start)
+        for _ in range(threads):
+            pool.submit(lambda: None)
+        started.wait()
+        # torch has noted the number for threads to come, too: that was not meant.
+        torch.set_num_threads(before)
+        return pool
