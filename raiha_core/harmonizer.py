@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .apply import PlacedTransform as PlacedTransform
@@ -127,8 +128,14 @@ class Harmonizer:
             transform = bounded(prediction.transform, seen.picture, seen.mask)
         return PlacedTransform(transform, seen.box), prediction.attention
 
-    def shown(self, composite: Picture, mask: Mask, box: Box | None = None) -> Shown:
-        """What the model is shown of a composite; arguments as for `predict`."""
+    def shown(self, composite: Picture, mask: Mask, box: Box | None = None, same_mask: Shown | None = None) -> Shown:
+        """What the model is shown of a composite; arguments as for `predict`.
+
+        Args:
+            same_mask: what it was shown of another composite with this mask and box, so that both are not looked for again.
+        """
+        if same_mask is not None:
+            return same_mask._replace(picture=view(composite, same_mask.box, self.model.input_size, mask).to(self.device))
         if box is None:
             box = crop_box(mask) if self.model.crops else Box(0, 0, *composite.size)
         size = self.model.input_size
@@ -153,10 +160,16 @@ class Harmonizer:
             return [PlacedTransform(bounded(t, s.picture, s.mask), s.box) for t, s in zip(found, shown, strict=True)]
 
     def apply(
-        self, composite: Picture, mask: Mask, placed: PlacedTransform, strength: float = 1.0, part_of_change: Part = "both"
+        self,
+        composite: Picture,
+        mask: Mask,
+        placed: PlacedTransform,
+        strength: float = 1.0,
+        part_of_change: Part = "both",
+        into: NDArray[Any] | None = None,
     ) -> Picture:
         """Apply a transform where the model is; see `apply_transform`."""
-        return apply_transform(composite, mask, placed, strength, part_of_change, self.device)
+        return apply_transform(composite, mask, placed, strength, part_of_change, self.device, into)
 
     def harmonize(
         self,

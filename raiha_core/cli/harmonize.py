@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EmptyMaskError, RaihaError
+from .large import run_large
 from .pairing import Found, Job, find_jobs, is_clip
 from .quiet import without_decoders_noise
 from .record import Records, digest, stamp
@@ -212,6 +213,9 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
 
     started = time.monotonic()
     check_output(job.output)
+    done = run_large(harmonizer, index, job, options)
+    if done is not None:
+        return done
     row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     with without_decoders_noise():
         picture = read_image(job.composite, options.page)

@@ -19,7 +19,7 @@ Mask = NDArray[np.float32]
 JPEG_NOISE = 0.06
 WHITE = 0.95
 """A mask whose brightest value lies below this share of white is not merely white that was saved a little dark."""
-_FLOAT_WHITE = 2.0
+FLOAT_WHITE = 2.0
 """Resampling overshoots white, by less than this; float masks beyond it count in other units, such as 0 to 255."""
 
 
@@ -37,6 +37,13 @@ class NotedMask(NamedTuple):
     notices: tuple[str, ...] = ()
     peak: float = 1.0
     noisy: bool = False
+
+
+class FittedMask(NamedTuple):
+    """A mask of its composite's size, and what its user should know about how it was understood."""
+
+    mask: Mask
+    notices: tuple[str, ...] = ()
 
 
 def among(noted: NotedMask, brightest: float) -> Mask:
@@ -137,8 +144,8 @@ def _to_white(plane: NDArray[Any]) -> NotedMask:
     """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground."""
     white, top = full_scale(plane), float(plane.max())
     # Resampling overshoots, which makes nothing whiter than white.
-    peak = max(0.0, top / white if white > 1 else top if top > _FLOAT_WHITE else min(top, 1.0))
-    if white == 1 and top > _FLOAT_WHITE:
+    peak = max(0.0, top / white if white > 1 else top if top > FLOAT_WHITE else min(top, 1.0))
+    if white == 1 and top > FLOAT_WHITE:
         white = top
     mask: Mask = plane.astype(np.float32)
     if white > 1:
@@ -189,19 +196,33 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
     """
     if mask.shape != size:
         if not resize:
-            raise RaihaError(
-                f"The mask is {mask.shape[1]} x {mask.shape[0]} but the composite is {size[1]} x {size[0]}; "
-                "give a mask of the same size, or allow scaling it (--resize-mask, resize_mask=True)."
-            )
+            raise other_size((mask.shape[0], mask.shape[1]), size)
         mask = resized(mask, size)
-    if not mask.max() > 0:
-        raise EmptyMaskError("The mask is empty (all black), so there is no foreground; paint the object white.")
-    if mask.min() >= 1:
-        raise RaihaError("The mask covers the whole picture, so there is no background to match; leave the background black.")
+    check_extremes(float(mask.min()), float(mask.max()))
     return mask
 
 
-def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> tuple[Mask, tuple[str, ...]]:
+def other_size(mask: tuple[int, int], composite: tuple[int, int]) -> RaihaError:
+    """The error for a mask of another (height, width) than its composite."""
+    return RaihaError(
+        f"The mask is {mask[1]} x {mask[0]} but the composite is {composite[1]} x {composite[0]}; "
+        "give a mask of the same size, or allow scaling it (--resize-mask, resize_mask=True)."
+    )
+
+
+def check_extremes(least: float, most: float) -> None:
+    """Refuse a mask without foreground or without background, by its least and its highest value.
+
+    Raises:
+        RaihaError: says which.
+    """
+    if not most > 0:
+        raise EmptyMaskError("The mask is empty (all black), so there is no foreground; paint the object white.")
+    if least >= 1:
+        raise RaihaError("The mask covers the whole picture, so there is no background to match; leave the background black.")
+
+
+def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> FittedMask:
     """As `fit_mask`; a mask made for the picture as its file stores it, before its orientation was applied, is turned with it.
 
     Raises:
@@ -212,4 +233,4 @@ def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> 
         mask = turned(mask, picture.orientation)
         how = f"EXIF orientation {picture.orientation}"
         notices += (f"The composite is stored turned ({how}) and the mask fits it so; the mask was turned, too.",)
-    return fit_mask(mask, picture.size, resize), notices
+    return FittedMask(fit_mask(mask, picture.size, resize), notices)

@@ -14,7 +14,7 @@ from ..image import Mask, Picture
 from ..image.masks import JPEG_NOISE, WHITE, resized
 from .clip import Masks
 from .files import FrameFile
-from .pixels import Planes, alpha, blended, brightness, colours, planes, to_frame
+from .pixels import Planes, alpha, brightness, changed, colours, planes, to_frame
 
 
 class _FrameMasks(Protocol):
@@ -162,7 +162,8 @@ class VideoClip:
         frame, kind = self.frame(i), self.file.kind
         samples: Planes = planes(frame, kind.samples, kind.limits)
         if result is not None:
-            samples = blended(self.file.av, samples, kind.samples, kind.limits, kind.matrix, result.rgb, self.mask(i))
+            before = self.picture(i).rgb
+            samples = changed(self.file.av, samples, kind.samples, kind.limits, kind.matrix, before, result.rgb, self.mask(i))
         made = to_frame(self.file.av, samples, kind.samples)
         made.time_base = frame.time_base or kind.time_base
         made.pts = round(i / (kind.rate or 25) / made.time_base) if frame.pts is None else frame.pts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,8 @@ def brightness(frame: Any) -> NDArray[np.float32]:
             upright: NDArray[np.float32] = np.ascontiguousarray(np.rot90(grey.clip(0, 1), turns(frame)))
             return upright
     rgb = colours(frame)
-    share: NDArray[np.float32] = rgb.max(2).astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
-    return share
+    bright: NDArray[np.float32] = rgb.max(2).astype(np.float32) / np.float32(np.iinfo(rgb.dtype).max)
+    return bright
 
 
 def alpha(frame: Any) -> NDArray[np.float32] | None:
@@ -101,8 +102,10 @@ def alpha(frame: Any) -> NDArray[np.float32] | None:
     return np.ascontiguousarray(np.rot90(rgba, turns(frame))).astype(np.float32) / np.float32(255)
 
 
-def blended(av: Any, old: Planes, kind: str, limits: int, code: int, rgb: NDArray[Any], mask: Mask) -> Planes:
-    """The samples of a frame, new ones where a mask is: those of chroma where it touches what they belong to.
+def changed(av: Any, old: Planes, kind: str, limits: int, code: int, before: NDArray[Any], after: NDArray[Any], mask: Mask) -> Planes:
+    """The samples of a frame, moved where a mask is as its colours were: those of chroma where it touches what they belong to.
+
+    What the way to RGB and back does by itself is not done to them.
 
     Args:
         av: PyAV.
@@ -110,28 +113,34 @@ def blended(av: Any, old: Planes, kind: str, limits: int, code: int, rgb: NDArra
         kind: of `FORMATS`.
         limits: `FULL` or `LIMITED`.
         code: as `matrix`.
-        rgb: its new colours `(H, W, 3)`.
+        before: its colours `(H, W, 3)`.
+        after: its new colours.
         mask: `(H, W)`, not empty.
     """
     rows, columns = np.flatnonzero(mask.max(1) > 0), np.flatnonzero(mask.max(0) > 0)
     # On even pixels, so that samples of chroma are whole.
     top, left = int(rows[0]) // 2 * 2, int(columns[0]) // 2 * 2
     bottom, right = (min(int(last) // 2 * 2 + 2, side) for last, side in zip((rows[-1], columns[-1]), mask.shape, strict=True))
-    inside = mask[top:bottom, left:right] > 0
-    part = np.ascontiguousarray(rgb[top:bottom, left:right])
-    changed = av.VideoFrame.from_ndarray(part, "rgb48le" if part.dtype == np.uint16 else "rgb24").reformat(
-        format=kind, src_color_range=FULL, dst_colorspace=code, dst_color_range=limits
-    )
-    merged = []
-    for plane, new in zip(old, (_plane(p, kind) for p in changed.planes), strict=True):
+    place = slice(top, bottom), slice(left, right)
+    inside = mask[place] > 0
+    from_rgb = partial(_from_rgb, av, kind, limits, code)
+    merged, most = [], 1023 if kind.endswith("le") else 255
+    for plane, was, becomes in zip(old, from_rgb(before[place]), from_rgb(after[place]), strict=True):
         down, across = mask.shape[0] // plane.shape[0], mask.shape[1] // plane.shape[1]
-        h, w = new.shape
+        h, w = was.shape
         touched = inside.reshape(h, down, w, across).any((1, 3)) if down * across > 1 else inside
         whole = plane.copy()
-        place = whole[top // down : top // down + h, left // across : left // across + w]
-        place[touched] = new[touched]
+        part = whole[top // down : top // down + h, left // across : left // across + w]
+        moved = np.clip(part.astype(np.int32) + becomes - was, 0, most)
+        part[touched] = moved[touched]
         merged.append(whole)
     return merged
+
+
+def _from_rgb(av: Any, kind: str, limits: int, code: int, rgb: NDArray[Any]) -> list[NDArray[np.int32]]:
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb48le" if rgb.dtype == np.uint16 else "rgb24")
+    moved = frame.reformat(format=kind, src_color_range=FULL, dst_colorspace=code, dst_color_range=limits)
+    return [_plane(p, kind).astype(np.int32) for p in moved.planes]
 
 
 def to_frame(av: Any, samples: Planes, kind: str) -> Any:

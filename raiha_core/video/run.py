@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import RaihaError
-from ..harmonizer import Harmonizer, PlacedTransform
+from ..harmonizer import Harmonizer, PlacedTransform, Shown
 from ..image import Box, Mask, Picture, crop_box
 from ..parts import Part
 from .clip import Clip, Way
@@ -170,10 +171,16 @@ def predictions(
     """
     if len(references) not in (1, plan.frames):
         raise RaihaError(f"There are references for {len(references)} frames of {plan.frames}; give the same for all, or some for each.")
+    last: tuple[int, Shown] | None = None
     size = BATCH if len(references) == 1 else 1
     for first in range(start, len(plan.wanted), size):
         frames = plan.wanted[first : first + size]
-        seen = [harmonizer.shown(clip.picture(i), clip.mask(i), plan.box) for i in frames]
+        seen: list[Shown] = []
+        for i in frames:
+            number = clip.mask_number(i)
+            last = last if last is not None and last[0] == number else None
+            shown = harmonizer.shown(clip.picture(i), clip.mask(i), plan.box, last[1] if last else None)
+            seen, last = [*seen, shown], (number, shown)
         for placed in harmonizer.predict_shown(seen, references[frames[0] if len(references) > 1 else 0], caution=caution):
             yield placed
             step()
@@ -215,6 +222,7 @@ def rendered(
     clip: Clip,
     placed: Sequence[PlacedTransform | None],
     step: Callable[[], None] = lambda: None,
+    into: Callable[[int], NDArray[Any] | None] = lambda _: None,
     **options: Any,
 ) -> Iterator[Picture]:
     """The harmonised frames, one after the other; those without foreground as they were.
@@ -222,11 +230,12 @@ def rendered(
     Args:
         placed: what `transforms` gave.
         step: called after every frame that was changed.
+        into: gives, for a frame's number, an array of its shape and type to put the result into, or None.
         options: of `Harmonizer.apply`.
     """
     for i, transform in enumerate(placed):
         if transform is None:
             yield clip.picture(i)
         else:
-            yield harmonizer.apply(clip.picture(i), clip.mask(i), transform, **options)
+            yield harmonizer.apply(clip.picture(i), clip.mask(i), transform, into=into(i), **options)
             step()

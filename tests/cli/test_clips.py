@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("av")
-
 from raiha_core.cli import clips as command
 from raiha_core.cli import main
 from raiha_core.harmonizer import Harmonizer

@@ -113,7 +113,7 @@ class Dims(Harmonizer):
         self.boxes: list[Box | None] = []
         self.references: list[int] = []
 
-    def shown(self, composite, mask, box=None):  # type: ignore[no-untyped-def]
+    def shown(self, composite, mask, box=None, same_mask=None):  # type: ignore[no-untyped-def]
         self.boxes.append(box)
         gain = torch.full((1, 3, 1, 1), float(composite.rgb.mean()))
         return Shown(gain, torch.from_numpy(mask), box or Box(0, 0, *composite.size))
