@@ -18,8 +18,8 @@ from ..raiha_core.image import Picture
 from ..raiha_core.inputs import as_picture
 from ..raiha_core.parts import Part
 from ..raiha_core.unchanged import visibly_changed, why_unchanged
-from . import folders
-from .comfy import RaihaAttention, RaihaReferences, Steps, checked, io, model_management, schema
+from . import inputs
+from .comfy import RaihaAttention, Steps, checked, io, model_management, schema
 from .masks import RESIZE, SAME
 from .models import managed
 from .types import AttentionSource, Frames, ReferenceSet, frames, named_references
@@ -30,6 +30,38 @@ MODES: dict[str, video.Mode] = {EACH: "each", ONE: "one", HOLD: "anchor", SMOOTH
 BOTH = "both"
 PARTS: dict[str, Part] = {BOTH: "both", "brightness": "brightness", "colour": "colour"}
 ALL, OWN = "all of them for every image", "one for each image"
+
+
+def _over_time() -> tuple[io.Combo.Input, io.Float.Input]:
+    """How the frames of a clip are kept from flickering."""
+    return (
+        io.Combo.Input(
+            "video_mode",
+            options=[EACH, ONE, HOLD, SMOOTH],
+            default=EACH,
+            tooltip="For the frames of a clip choose one of the video modes, or the object's colours flicker.",
+        ),
+        io.Float.Input(
+            "smoothing",
+            default=4.0,
+            min=0.5,
+            max=100.0,
+            step=0.5,
+            tooltip="Only for 'video: smoothed over time': over how many frames to each side the change is averaged.",
+        ),
+    )
+
+
+def _anchor() -> io.Int.Input:
+    """Which frame the others follow."""
+    return io.Int.Input(
+        "anchor",
+        default=0,
+        min=0,
+        max=100000,
+        optional=True,
+        tooltip="Only for 'video: one frame's transform': which frame, counted from 0.",
+    )
 
 
 class HarmonizeComposite(io.ComfyNode):
@@ -46,46 +78,15 @@ class HarmonizeComposite(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="The composite: a picture with something pasted or painted in, or the frames of a clip."),
                 io.Mask.Input("mask", tooltip="White where the object is; soft edges blend. One mask for all images, or one for each."),
-                io.Combo.Input(
-                    "model",
-                    options=folders.model_names(),
-                    default="raiha-s",
-                    tooltip="raiha-s ships with the pack. Other checkpoints go into models/raiha.",
+                inputs.model(),
+                inputs.share(
+                    "strength", 1.0, "0 leaves the image as it is, 1 is the full effect, above 1 goes on in the same direction.", most=2.0
                 ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="0 leaves the image as it is, 1 is the full effect, above 1 goes on in the same direction.",
-                ),
-                io.Combo.Input(
-                    "video_mode",
-                    options=[EACH, ONE, HOLD, SMOOTH],
-                    default=EACH,
-                    tooltip="For the frames of a clip choose one of the video modes, or the object's colours flicker.",
-                ),
-                io.Float.Input(
-                    "smoothing",
-                    default=4.0,
-                    min=0.5,
-                    max=100.0,
-                    step=0.5,
-                    tooltip="Only for 'video: smoothed over time': over how many frames to each side the change is averaged.",
-                ),
-                RaihaReferences.Input(
-                    "references", optional=True, tooltip="Photos from Retrieve References that show such things in such light."
-                ),
+                *_over_time(),
+                inputs.references(),
                 io.Image.Input("reference_images", optional=True, tooltip="Or any photos of your own that the object may borrow from."),
-                io.Float.Input(
-                    "caution",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="0 makes everything that the model proposes; up to 1 it makes less and less of what it doubts.",
+                inputs.share(
+                    "caution", 0.0, "0 makes everything that the model proposes; up to 1 it makes less and less of what it doubts.", True
                 ),
                 io.Image.Input(
                     "original",
@@ -100,14 +101,7 @@ class HarmonizeComposite(io.ComfyNode):
                     optional=True,
                     tooltip="Change brightness and colour, or only one of them.",
                 ),
-                io.Int.Input(
-                    "anchor",
-                    default=0,
-                    min=0,
-                    max=100000,
-                    optional=True,
-                    tooltip="Only for 'video: one frame's transform': which frame, counted from 0.",
-                ),
+                _anchor(),
                 io.Combo.Input(
                     "reference_use",
                     options=[ALL, OWN],
@@ -115,13 +109,7 @@ class HarmonizeComposite(io.ComfyNode):
                     optional=True,
                     tooltip="Of reference_images: all serve every image of the batch, or the first serves the first image and so on.",
                 ),
-                io.Combo.Input(
-                    "mask_size",
-                    options=[SAME, RESIZE],
-                    default=SAME,
-                    optional=True,
-                    tooltip="What to do with a mask of another size than the image: refuse it, or scale it.",
-                ),
+                inputs.mask_size(optional=True),
             ],
             outputs=[
                 io.Image.Output("harmonized", display_name="image", tooltip="The composite, its object harmonised."),

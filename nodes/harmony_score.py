@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..raiha_core.score import harmony
-from . import folders
-from .comfy import RaihaReferences, Steps, checked, io, schema
+from . import inputs
+from .comfy import Steps, checked, io, schema
 from .masks import RESIZE, SAME
 from .models import managed
 from .types import ReferenceSet, frames, named_references
@@ -27,21 +27,9 @@ class HarmonyScore(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="One picture or a batch of candidates."),
                 io.Mask.Input("mask", tooltip="White where the object is. One mask for all images, or one for each."),
-                io.Combo.Input(
-                    "model",
-                    options=folders.model_names(),
-                    default="raiha-s",
-                    tooltip="raiha-s ships with the pack, and the table in the docs is of it. Other checkpoints go into models/raiha.",
-                ),
-                io.Combo.Input(
-                    "mask_size",
-                    options=[SAME, RESIZE],
-                    default=SAME,
-                    tooltip="What to do with a mask of another size than the image: refuse it, or scale it.",
-                ),
-                RaihaReferences.Input(
-                    "references", optional=True, tooltip="Photos from Retrieve References that show such things in such light."
-                ),
+                inputs.model("raiha-s ships with the pack, and the table in the docs is of it. Other checkpoints go into models/raiha."),
+                inputs.mask_size(),
+                inputs.references(),
             ],
             outputs=[
                 io.Float.Output(

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ..raiha_core.errors import RaihaError
 from ..raiha_core.references import Reference, References
 from ..raiha_core.references.index import DEFAULT_WEIGHT
-from . import indexes
+from . import indexes, inputs
 from .comfy import RaihaIndex, RaihaPicks, RaihaReferences, Steps, checked, io, schema
 from .masks import RESIZE, SAME
 from .picks import parse
@@ -37,31 +37,11 @@ class RetrieveReferences(io.ComfyNode):
                 io.Image.Input("image", tooltip="The composite. Of a batch, the first image that shows the object is taken."),
                 io.Mask.Input("mask", tooltip="White where the object is."),
                 io.Int.Input("top_k", default=4, min=1, max=16, tooltip="How many photos at most; pinned ones count."),
-                io.Float.Input(
-                    "weight",
-                    default=DEFAULT_WEIGHT,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="0 looks for similar content only, 1 for similar light only.",
-                ),
-                io.Float.Input(
-                    "minimum_score",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="Photos that fit worse than this are left out; pinned ones stay.",
-                ),
+                inputs.share("weight", DEFAULT_WEIGHT, "0 looks for similar content only, 1 for similar light only."),
+                inputs.share("minimum_score", 0.0, "Photos that fit worse than this are left out; pinned ones stay."),
                 # No tooltip: it would lie over the photos, and the strip says itself what to do.
                 RaihaPicks.Input("picks", default="{}", optional=True, socketless=True),
-                io.Combo.Input(
-                    "mask_size",
-                    options=[SAME, RESIZE],
-                    default=SAME,
-                    optional=True,
-                    tooltip="What to do with a mask of another size than the image: refuse it, or scale it.",
-                ),
+                inputs.mask_size(optional=True),
             ],
             outputs=[
                 RaihaReferences.Output("references", display_name="references", tooltip="For Harmonize Composite."),

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ..raiha_core.errors import RaihaError
 from ..raiha_core.inputs import as_picture
 from ..raiha_core.transfer import apply_look, fit_look
+from . import inputs
 from .comfy import Steps, checked, io, model_management, schema
 from .masks import RESIZE, SAME, fitted
 
@@ -41,15 +42,8 @@ class TransferLook(io.ComfyNode):
                     tooltip="The same picture with the wanted light: relit, edited, graded, or through a VAE. Of any size. One for each "
                     "original, or one for all.",
                 ),
-                io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=1.0, step=0.05, tooltip="0 leaves the original, 1 is the full change."
-                ),
-                io.Combo.Input(
-                    "mask_size",
-                    options=[SAME, RESIZE],
-                    default=SAME,
-                    tooltip="What to do with a mask of another size than the original: refuse it, or scale it.",
-                ),
+                inputs.share("strength", 1.0, "0 leaves the original, 1 is the full change."),
+                inputs.mask_size("original"),
                 io.Mask.Input("mask", optional=True, tooltip="White where the look is to be transferred; without one, everywhere."),
             ],
             outputs=[

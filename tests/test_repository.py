@@ -73,9 +73,13 @@ def test_what_a_user_needs_from_the_start_is_no_extra(project: dict[str, Any]) -
 
 
 def test_every_dependency_has_a_tested_lower_bound(project: dict[str, Any]) -> None:
-    """But torch, which is ComfyUI's."""
-    assert [r for r in project["dependencies"] if ">=" not in r] == ["torch"]
-    assert not [r for r in project["dependencies"] if "<" in r or "==" in r or "~=" in r], "an upper bound breaks somebody's ComfyUI"
+    """But torch and torchvision, which are ComfyUI's, and the tools of the tests, which are to be new."""
+    extras = project["optional-dependencies"]
+    asked = {r for r in project["dependencies"] + [r for name, extra in extras.items() if name != "test" for r in extra]}
+    assert {r for r in asked if ">=" not in r} == {"torch", "torchvision"}
+    everything = asked | set(extras["test"])
+    assert not [r for r in everything if "<" in r or "==" in r or "~=" in r], "an upper bound breaks somebody's ComfyUI"
+    assert len(asked) == len(names(sorted(asked))), "one bound for a library, wherever it is asked for"
 
 
 def test_comfyui_users_get_the_same_bounds(project: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ def outside(i: int, shape: tuple[int, ...]) -> np.ndarray:
     rows, columns = small.place(i)
     inside[rows.start - 4 : rows.stop + 4, columns.start - 4 : columns.stop + 4] = True
     step = small.HEIGHT // shape[0]
-    return ~inside.reshape(shape[0], step, shape[1], step).any((1, 3))
+    return np.asarray(~inside.reshape(shape[0], step, shape[1], step).any((1, 3)))
 
 
 def test_only_the_object_changes_and_the_sound_stays(files: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

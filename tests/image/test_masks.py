@@ -51,6 +51,16 @@ def test_every_kind_of_mask(tmp_path, name):
         assert np.array_equal(mask, SHAPE.astype(np.float32))
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_what_a_jpeg_says_of_nearly_black_and_nearly_white_is_noise(tmp_path, suffix):
+    # In blocks of 8 px, which JPEG keeps to a level: 12 and 243 of 255 are noise, 19 and 236 are meant.
+    levels = np.array([0, 12, 19, 128, 236, 243, 255], np.uint8)
+    Image.fromarray(np.kron(levels, np.ones((8, 8), np.uint8))).save(tmp_path / f"m.{suffix}", quality=100)
+    seen = read_mask(tmp_path / f"m.{suffix}")[4, 4::8] * 255
+    assert np.allclose(seen, [0, 0, 19, 128, 236, 255, 255] if suffix == "jpg" else levels, atol=1.1)
+    assert seen[0] == 0 and seen[-1] == 255 and (suffix == "png" or (seen[1] == 0 and seen[5] == 255))
+
+
 def test_black_and_white_drawing_with_transparency():
     picture = np.asarray(rgba(WHITE, BLACK, 255, 255)).copy()
     picture[0] = 0

@@ -52,7 +52,7 @@ def tiff(path: Path, samples: np.ndarray, **options: Any) -> Path:
 @pytest.mark.parametrize("layout", [{"tile": (64, 48)}, {"rowsperstrip": 17}, {"tile": (32, 32), "bigtiff": True, "compression": "lzw"}])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_any_window_of_a_tiff(tmp_path: Path, photo: Photo, layout: dict[str, Any], dtype: type) -> None:
-    samples = (photo[0] * np.iinfo(dtype).max).astype(dtype)
+    samples: Any = (photo[0] * np.iinfo(dtype).max).astype(dtype)
     file = tiff(tmp_path / "t.tif", samples, photometric="rgb", **dict(layout))
     with tifffile.TiffFile(file) as handle:
         page: Any = handle.pages[0]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from raiha_core.errors import RaihaError
-from raiha_core.references import Reference, ReferenceIndex, fingerprint, verify
+from raiha_core.references import Reference, ReferenceIndex, fingerprint, search, verify
 
 
 @pytest.fixture
@@ -109,6 +109,17 @@ def test_pins_come_first_and_excluded_never(index, query, gallery):
     all_pinned = index.retrieve(*query, k=1, pinned=[last.id, plain[2].id], min_content=1.0)
     assert [r.id for r in all_pinned] == [last.id, plain[2].id]
     assert "nowhere.png" in index.retrieve(*query, pinned=["nowhere.png"]).notices[0]
+
+
+def test_a_search_goes_on_until_there_are_enough(tmp_path, encoder, fill_gallery, query):
+    # More regions than are looked at first, and all photos that they belong to are not wanted.
+    fill_gallery(tmp_path / "photos", 70)
+    with ReferenceIndex.build(tmp_path / "photos", tmp_path / "i", encoder) as index:
+        assert index.info()["regions"] > search.FEWEST
+        everything = index.retrieve(*query, k=70, weight=0.0, deduplicate=False)
+        wanted = everything[-1]
+        found = index.retrieve(*query, k=1, weight=0.0, deduplicate=False, excluded=[r.path for r in everything[:-1]])
+        assert [r.id for r in found] == [wanted.id]
 
 
 def test_minimum_content(index, query):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ import torch
 
 from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex, verify
+from raiha_core.references import manifest as manifests
+from raiha_core.references.folder import open_store
+from raiha_core.references.stores import Access
 
 HELPERS = Path(__file__).with_name("conftest.py")
 SECONDS = float(os.environ.get("RAIHA_STRESS_SECONDS", "4"))
@@ -165,6 +169,22 @@ def test_a_reader_keeps_its_state_until_it_refreshes(tmp_path, gallery, encoder,
         assert reader.path_of(first.id).read_bytes() == copies[first.id]
         assert reader.refresh() and not reader.refresh()
         assert answers(reader, query)[0] != expected[0] and len(reader) == 27
+
+
+def test_who_has_just_read_a_manifest_still_finds_what_it_names(tmp_path, gallery, encoder, fill_gallery):
+    folder = tmp_path / "i"
+    with ReferenceIndex.build(gallery, folder, encoder) as writer:
+        read = [manifests.load(folder)]
+        for first in (400, 500):
+            fill_gallery(gallery, 24, first=first)
+            writer.update()
+            read.append(manifests.load(folder))
+        states = [manifest.store["state"] for manifest in read]
+        assert len({state["folder"] for state in states}) == 3
+        with contextlib.closing(open_store(folder, read[-1], Access())) as store:
+            problems = [store.check(state, thorough=True) for state in states]
+    assert problems[1:] == [[], []], "the last and the one before"
+    assert "missing" in problems[0][0], "older ones do not fill the disk"
 
 
 def test_what_is_cleaned_away_under_a_reader_is_not_missed_silently(tmp_path, gallery, encoder, query):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -144,7 +144,7 @@ def test_transforms_are_kept_to_the_bit(kind: str, tmp_path: Path) -> None:
     kept = KeptTransforms(tmp_path, box)
     assert len(kept) == 3
     kept.keep(placed[2:], 2)
-    assert [bool(torch.equal(k.transform.matrix, m)) for k, m in zip(kept, matrices, strict=True)] == [True] * 5
+    assert [bool(torch.equal(cast(Any, k.transform).matrix, m)) for k, m in zip(kept, matrices, strict=True)] == [True] * 5
     assert len(KeptTransforms(tmp_path, Box(0, 0, 5, 5))) == 0, "another box, other transforms"
     with pytest.raises(RaihaError, match="cannot be averaged"):
         kept.keep([PlacedTransform(AffineMap(torch.zeros(12, 2, 2)), box)], 5)

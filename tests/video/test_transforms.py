@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -240,7 +241,7 @@ def test_frames_share_a_batch_and_its_references() -> None:
         for frame, placed in zip(frames[-3:], together[-3:], strict=True):
             alone, _ = harmonizer.predict(as_picture(frame), mask, shared)
             assert placed is not None and placed.box == alone.box
-            assert torch.allclose(placed.transform.matrix, alone.transform.matrix, atol=1e-4)
+            assert torch.allclose(cast(Any, placed.transform).matrix, cast(Any, alone.transform).matrix, atol=1e-4)
 
 
 def test_smoothing_looks_no_further_than_it_must() -> None:
@@ -260,7 +261,7 @@ def test_smoothing_looks_no_further_than_it_must() -> None:
         assert many.asked < 120
         weights = torch.softmax(-((torch.tensor(at) - frame) ** 2).double() / 8, 0).float()
         whole = torch.einsum("u,u...->...", weights, torch.stack([t.transform.matrix for t in many]))
-        assert torch.allclose(found.transform.matrix, whole, atol=1e-6)
+        assert torch.allclose(cast(Any, found.transform).matrix, whole, atol=1e-6)
 
 
 def test_a_faint_frame_stays_faint(tmp_path: Path) -> None:
