@@ -6,7 +6,6 @@ pack in custom_nodes, every example workflow queued, results compared with what 
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -15,7 +14,6 @@ import subprocess
 import sys
 import urllib.error
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,17 +65,6 @@ def test_the_stub_keeps_to_comfyuis_contract(pack: Any) -> None:
     for module, members in (("comfy.model_management", "model_management"), ("folder_paths", "folder_paths")):
         assert {n for n in vars(sys.modules[module]) if not n.startswith("__")} <= set(real[members])
     assert set(vars(sys.modules["comfy_api.latest"].io)) <= set(real["io"]) and "on_load" in real["ComfyExtension"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    spec = importlib.util.spec_from_file_location("raiha_comfyui_server", Path(__file__).parent / "comfyui_server.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    # A name as users have them: neither a Python name nor the repository's.
-    with module.started(COMFYUI, PYTHON, tmp_path_factory.mktemp("comfyui"), "ComfyUI-Raiha.test") as running:
-        yield running
 
 
 def shown(server: Any, output: dict[str, Any], i: int = 0) -> np.ndarray:
