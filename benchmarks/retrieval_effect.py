@@ -1,23 +1,25 @@
 """Judge retrieval by what it does to the picture: the change of error, by rank, scores, weight and number of references.
 
-    python benchmarks/retrieval_effect.py VAL --index DIR [--count 60] [--model NAME|FILE]
+    python benchmarks/retrieval_effect.py VAL --index DIR [--count 60] [--model NAME|FILE] [--raw FILE]
 
-VAL is a triplet folder whose photos are not in the gallery of the index DIR. Two sets are made of it: *in place* are its
-composites as they are, *pasted* are its objects elsewhere, recoloured or not (as `raiha evaluate --pasted` makes them). Each is
+VAL is a triplet folder whose photos are not in the gallery of the index DIR. Three sets are made of it: *in place* are its
+composites as they are, *pasted* its objects elsewhere, recoloured, and *fitting* a third as many, pasted but left as they
+were (as `raiha evaluate --pasted` makes them; there, what is changed at all is error). Each composite is
 harmonised without references, with single ones of each rank, with the first few together, and with photos of other
 kinds that a gallery may hold. Reported is the error (fMSE, 0..255) in percent of that without references, summed over the
-composites; below 100 helps. In brackets of the scores: how often a single reference helped, too. Prints JSON.
+composites; below 100 helps; and how often it was smaller. Every single measurement goes to the JSON lines of --raw. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -29,14 +31,20 @@ from raiha_core.evaluation import TripletFolder
 from raiha_core.evaluation.datasets import Item
 from raiha_core.image import read_image, read_mask
 from raiha_core.references import ReferenceIndex
+from raiha_core.references.index import DEFAULT_WEIGHT
 from raiha_core.training.losses import foreground_mse
 from raiha_core.training.pasted import write_pasted
 
 SIDE = 256
-WEIGHTS = (0.0, 0.35, 0.7, 1.0)
-RANKS = 8
+WEIGHTS = (0.0, DEFAULT_WEIGHT, 0.7)
+RANKS = (1, 2, 3, 5, 8)
 NUMBERS = (1, 2, 4, 8)
+USUAL = 4
+"""How many references where their number is not what is asked."""
+MINIMA = ("content", (0.3, 0.4, 0.5, 0.6)), ("illumination", (0.3, 0.5, 0.7))
 BRACKETS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
+ODD_EVERY = 3
+"""Photos of other kinds are tried on every third composite."""
 
 
 def squares(rows: Iterable[Item]) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,14 +83,18 @@ def odd_photos() -> dict[str, np.ndarray]:
 
 
 class Effect:
-    """Errors with references beside those without, by any name."""
+    """Errors with references beside those without, by any name; written to `raw` as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, raw: TextIO | None) -> None:
+        self.name = name
         self.pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
+        self._raw = raw
 
-    def add(self, name: str, without: float, with_them: float) -> None:
+    def add(self, name: str, without: float, with_them: float, /, **more: object) -> None:
         """One composite."""
         self.pairs[name].append((without, with_them))
+        if self._raw is not None:
+            print(json.dumps({"set": self.name, "what": name, "without": without, "with": with_them, **more}), file=self._raw, flush=True)
 
     def report(self) -> dict[str, Any]:
         """Summed error in percent of that without, its standard error by the bootstrap, and how often it was smaller."""
@@ -105,35 +117,62 @@ def bracket(score: float) -> str:
     return f"{BRACKETS[i]:.1f} to {min(1.0, BRACKETS[i + 1]):.1f}"
 
 
-def measure(harmonizer: raiha.Harmonizer, index: ReferenceIndex, composites: Tensor, real: Tensor, masks: Tensor) -> dict[str, Any]:
+class Case:
+    """One composite: its error with any references."""
+
+    def __init__(self, harmonizer: raiha.Harmonizer, composite: Tensor, truth: Tensor, mask: Tensor) -> None:
+        self._harmonizer = harmonizer
+        self._composite, self._truth, self._mask = composite[None], truth[None], mask[None]
+        self._known: dict[tuple[int, ...], tuple[float, Sequence[Tensor]]] = {}
+
+    def error(self, references: Sequence[Tensor]) -> float:
+        """fMSE with these; the same ones are measured once (they are held, so that their ids stay theirs)."""
+        key = tuple(map(id, references))
+        if key not in self._known:
+            result = self._harmonizer.harmonize(self._composite, self._mask, list(references)).image.clamp(0, 1)
+            error = float(foreground_mse(result * self._mask, self._truth * self._mask, self._mask)) * 255**2
+            self._known[key] = (error, references)
+        return self._known[key][0]
+
+
+def measure(
+    harmonizer: raiha.Harmonizer, index: ReferenceIndex, rows: Sequence[Item], effect: Effect, weights: Sequence[float] = WEIGHTS
+) -> dict[str, Any]:
     """All of one set."""
-    effect = Effect()
-    odd = odd_photos()
-    rng = np.random.default_rng(1)
-    for composite, truth, mask in zip(composites, real, masks, strict=True):
+    odd = dict(zip(odd_photos(), harmonizer.prepare_references(list(odd_photos().values())), strict=True))
+    for number, (row, composite, truth, mask) in enumerate(zip(rows, *squares(rows), strict=True)):
+        case = Case(harmonizer, composite, truth, mask)
 
-        def error(references: Sequence[Any], c: Tensor = composite, t: Tensor = truth, m: Tensor = mask) -> float:
-            result = harmonizer.harmonize(c[None], m[None], references).image.clamp(0, 1)
-            return float(foreground_mse(result * m, t[None] * m, m[None])) * 255**2
+        def add(what: str, references: Sequence[Tensor], case: Case = case, item: Item = row, **more: object) -> None:
+            effect.add(what, case.error([]), case.error(references), name=item.name, group=item.group, **more)
 
-        without = error([])
-        for weight in WEIGHTS:
-            found = index.retrieve(composite[None], mask[None], RANKS, weight=weight, deduplicate=True)
-            loaded = [r.load() for r in found]
-            for number in NUMBERS:
-                effect.add(f"weight {weight}: first {number}", without, error(loaded[:number]))
-            if weight not in (0.0, 0.35):
+        for weight in weights:
+            usual = weight == DEFAULT_WEIGHT
+            found = index.retrieve(composite[None], mask[None], max(NUMBERS) if usual else USUAL, weight=weight)
+            seen = harmonizer.prepare_references([r.load() for r in found])
+            for k in NUMBERS if usual else (USUAL,):
+                add(f"weight {weight}: first {k}", seen[:k])
+            if not usual:
                 continue
-            for rank, (reference, picture) in enumerate(zip(found, loaded, strict=True), 1):
-                with_it = error([picture])
-                effect.add(f"weight {weight}: rank {rank}", without, with_it)
-                effect.add(f"content {bracket(reference.content)}", without, with_it)
-                effect.add(f"light {bracket(reference.illumination)}", without, with_it)
-        for name, photo in odd.items():
-            effect.add(f"other kind: {name}", without, error([photo]))
-            effect.add(f"other kind: {name} beside the first 3", without, error([*loaded[:3], photo]))
-        other = index.retrieve(torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(int(rng.integers(2**31)))), _middle(), 1)
-        effect.add("a photo found for noise", without, error([other[0].load()]))
+            for rank, (reference, picture) in enumerate(zip(found, seen, strict=True), 1):
+                if rank not in RANKS:
+                    continue
+                add(f"rank {rank}", [picture], content=reference.content, illumination=reference.illumination)
+                latest = effect.pairs[f"rank {rank}"][-1]
+                effect.pairs[f"content {bracket(reference.content)}"].append(latest)
+                effect.pairs[f"light {bracket(reference.illumination)}"].append(latest)
+            for kind, minima in MINIMA:
+                for least in minima:
+                    kept = [p for r, p in zip(found, seen, strict=True) if getattr(r, kind) >= least][:USUAL]
+                    add(f"first {USUAL} with {kind} of at least {least}", kept, kept=len(kept))
+            first = seen[:3]
+        if number % ODD_EVERY == 0:
+            for name, photo in odd.items():
+                add(f"other kind: {name}", [photo])
+                add(f"other kind: {name} beside the first 3", [*first, photo])
+            add("other kind: none beside the first 3", first)
+            noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(number))
+            add("a photo found for noise", harmonizer.prepare_references([r.load() for r in index.retrieve(noise, _middle(), 1)]))
     return effect.report()
 
 
@@ -144,27 +183,36 @@ def _middle() -> Tensor:
 
 
 def main() -> None:
-    """Measure both sets."""
+    """Measure all sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("val", type=Path)
     parser.add_argument("--index", required=True)
     parser.add_argument("--model", default="raiha-s")
     parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--weights", type=float, nargs="+", default=list(WEIGHTS))
+    parser.add_argument("--sets", nargs="+", default=["in place", "pasted", "fitting"])
+    parser.add_argument("--raw", type=Path, help="file for every single measurement, as JSON lines")
     options = parser.parse_args()
     torch.set_num_threads(1)
     harmonizer = raiha.Harmonizer(options.model)
     # An even choice of the set, and as many pasted objects made of it.
     dataset = TripletFolder(options.val)
     chosen = dataset.limited(options.count)
-    with ReferenceIndex.open(options.index) as index, torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+    with contextlib.ExitStack() as stack:
+        index = stack.enter_context(ReferenceIndex.open(options.index))
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        raw = stack.enter_context(open(options.raw, "w")) if options.raw else None
+        stack.enter_context(torch.inference_mode())
         pasted = list(write_pasted(dataset, Path(folder), SIDE, limit=options.count))
-        report = {
-            "model": options.model,
-            "photos": len(index),
-            "in place": measure(harmonizer, index, *squares(chosen)),
-            "pasted": measure(harmonizer, index, *squares(pasted[:: max(1, len(pasted) // len(chosen))])),
+        mixed = [pasted[i] for i in np.random.default_rng(2).permutation(len(pasted))]
+        sets = {
+            "in place": list(chosen),
+            "pasted": [item for item in mixed if item.group != "fitting"][: options.count],
+            "fitting": [item for item in mixed if item.group == "fitting"][: max(1, options.count // 3)],
         }
-    print(json.dumps(report, indent=2))
+        report = {name: measure(harmonizer, index, sets[name], Effect(name, raw), options.weights) for name in options.sets}
+        photos = len(index)
+    print(json.dumps({"model": options.model, "photos": photos, **report}, indent=2))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python benchmarks/retrieval_regions.py --data FOLDER [--photos 800] [--queries 200]
 
-FOLDER holds photos/ and masks.jsonl. All vectors are kept in memory. Ways: a pass of the encoder for each region, as the index does,
-and regions pooled from one look at the whole photo, at several sizes. Queries are objects with masks (3 to 40 % of their photo),
-pasted into another photo or in place, mirrored and relit; counted is how often the object's own photo is among the first five.
+FOLDER holds photos/ and masks.jsonl. All vectors are kept in memory. Ways: a pass of the encoder for each region, and regions
+pooled from one look at the whole photo, at several sizes, the latter with more and smaller boxes, too. Queries are objects with
+masks (3 to 40 % of their photo), pasted into another photo or in place, mirrored and relit; counted is how often the object's own
+photo is among the first five.
 Prints one JSON object with the processor time of the encoder for each photo, on one thread.
 """
 
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import operator
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +25,52 @@ from retrieval_quality import lines, load, paste, relight
 from torch import Tensor
 from torch.nn import functional as F
 
-from raiha_core.content import load_encoder
-from raiha_core.content.base import Box
+from raiha_core.content import ContentEncoder, load_encoder
+from raiha_core.content.base import Region, cut_to
 from raiha_core.content.embedded import EmbeddedEncoder
 from raiha_core.references.query import make_query
 from raiha_core.references.regions import REGIONS
 
-BATCH = 8
-
 
 def vectors(way: str, photos: list[Tensor], encoder: EmbeddedEncoder) -> tuple[np.ndarray, float]:
-    """Region vectors `(N, R, D)` of photos, and the encoder's milliseconds for each."""
+    """Region vectors `(N, R, D)` of photos, and the encoder's milliseconds for each; see `--ways`."""
+    kind, _, rest = way.partition(":")
+    side, _, extra = rest.partition("+")
     start = time.process_time()
-    if way == "passes":
+    if kind == "old":
+        found = ContentEncoder.encode_regions(encoder, photos, REGIONS)
+    elif kind == "index":
         found = encoder.encode_regions(photos, REGIONS)
+    elif kind == "passes":
+        found = torch.stack([passes(photo, int(side), encoder) for photo in photos])
     else:
-        found = torch.cat([pooled(photos[i : i + BATCH], int(way), encoder) for i in range(0, len(photos), BATCH)])
-    return found.numpy(), 1000 * (time.process_time() - start) / len(photos)
+        boxes = (*REGIONS, *grid(int(extra or 0)))
+        found = torch.cat([pooled(photo, int(side), encoder, boxes) for photo in photos])
+    return found.float().numpy(), 1000 * (time.process_time() - start) / len(photos)
 
 
-def pooled(photos: list[Tensor], side: int, encoder: EmbeddedEncoder) -> Tensor:
+def passes(photo: Tensor, side: int, encoder: EmbeddedEncoder) -> Tensor:
+    """A pass for each region, at another size than the index's, in bfloat16."""
+    squares = cut_to(photo, REGIONS, side).bfloat16().contiguous(memory_format=torch.channels_last)
+    return F.normalize(encoder._rough(squares)[0].float(), dim=1)
+
+
+def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[Region]) -> Tensor:
     """Regions as means of the cells that they cover in the dense map of the whole photo, which the global vector is the mean of."""
-    squares = [F.interpolate(p, (side, side), mode="bilinear", antialias=True, align_corners=False) for p in photos]
-    dense = encoder.net(torch.cat(squares).clamp(0, 1).contiguous(memory_format=torch.channels_last))[1]
-    shares = torch.stack([cover(box, dense.shape[-2], dense.shape[-1]) for box in REGIONS]).to(dense)
+    square = cut_to(photo, REGIONS[:1], side).bfloat16().contiguous(memory_format=torch.channels_last)
+    dense = encoder._rough(square)[1].float()
+    shares = torch.stack([cover(box, dense.shape[-2], dense.shape[-1]) for box in boxes]).to(dense)
     return F.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2)
 
 
-def cover(box: Box, height: int, width: int) -> Tensor:
+def grid(count: int) -> list[Region]:
+    """So many smaller boxes, a square number of them, each 0.4 of a side wide."""
+    n, width = round(count**0.5), 0.4
+    starts = [i * (1 - width) / max(1, n - 1) for i in range(n)]
+    return [(x, y, x + width, y + width) for y in starts for x in starts]
+
+
+def cover(box: Region, height: int, width: int) -> Tensor:
     """How much of each cell of a map a box covers, `(height, width)`."""
     x, y = torch.arange(width), torch.arange(height)
     columns = (torch.minimum(x + 1, torch.tensor(box[2] * width)) - torch.maximum(x, torch.tensor(box[0] * width))).clamp_min(0)
@@ -63,7 +84,12 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--photos", type=int, default=800)
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[192, 256, 320, 352], help="of the one look, in pixels")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        default=["old", "index", "passes:160", "look:320", "look:320+16"],
+        help="index: as the index does; old: as before; passes:SIDE: a pass for each region; look:SIDE[+N]: pooled, with N more boxes",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     rng = np.random.default_rng(5)
@@ -74,15 +100,15 @@ def main() -> None:
     names = [sorted(by_photo)[i] for i in rng.permutation(len(by_photo))[: options.photos]]
     encoder = load_encoder("embedded")
     assert isinstance(encoder, EmbeddedEncoder)
-    ways = ("passes", *map(str, options.sizes))
+    ways = options.ways
     tables: dict[str, list[np.ndarray]] = {way: [] for way in ways}
     cost: dict[str, list[float]] = {way: [] for way in ways}
     with torch.inference_mode():
-        for start in range(0, len(names), 64):
-            photos = [load(options.data / name, 576) for name in names[start : start + 64]]
+        for start in range(0, len(names), 32):
+            photos = [load(options.data / name, 576) for name in names[start : start + 32]]
             for way in ways:
-                found, spent = vectors(way, photos, encoder)
-                tables[way].append(found)
+                made, spent = vectors(way, photos, encoder)
+                tables[way].append(made)
                 cost[way].append(spent)
         whole = {way: np.concatenate(found) for way, found in tables.items()}
         hits: dict[str, dict[str, list[bool]]] = {way: {"pasted": [], "in place": []} for way in ways}
@@ -101,13 +127,17 @@ def main() -> None:
                     if kind == "pasted":
                         scores[other] = -1
                     hits[way][kind].append(number in np.argsort(-scores)[:5])
-    result: dict[str, Any] = {"photos": len(names), "queries": len(hits["passes"]["pasted"])}
+    result: dict[str, Any] = {"photos": len(names), "queries": len(hits[ways[0]]["pasted"])}
     for way in ways:
         found = {kind: round(100 * float(np.mean(values)), 1) for kind, values in hits[way].items()}
-        result["a pass for each region" if way == "passes" else f"one look at {way} px"] = {
-            "encoder_ms": round(float(np.mean(cost[way])), 1),
-            **found,
+        won = {
+            f"{kind}, found and lost against {ways[0]}": [
+                sum(map(operator.gt, values, hits[ways[0]][kind])),
+                sum(map(operator.lt, values, hits[ways[0]][kind])),
+            ]
+            for kind, values in hits[way].items()
         }
+        result[way] = {"encoder_ms": round(float(np.median(cost[way])), 1), **found, **won}
     print(json.dumps(result, indent=2))
 
 

@@ -199,5 +199,6 @@ def describe(index: ReferenceIndex) -> str:
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
     lines += [f"left out: {without_commands(line)}" for line in info["left_out"]]
+    lines += [f"not offered: {line}" for line in info["not_offered"]]
     lines += [f"not readable: {path.name}: {why}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

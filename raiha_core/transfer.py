@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from .apply import PlacedTransform, apply_transform
 from .errors import RaihaError
 from .image import Box, Mask, NotedMask, Picture, fit_noted_mask, shrink
+from .image.masks import FittedMask
 from .image.view import view
 from .inputs import ImageLike, as_picture, like, noted_mask
 from .models.guided import LocalColours, fit_local_colours
@@ -123,9 +124,11 @@ def transfer_look(
     return like(apply_look(picture, look, fitted, strength), original)
 
 
-def fit_region(mask: NotedMask, picture: Picture, resize: bool = False) -> NotedMask:
+def fit_region(mask: NotedMask, picture: Picture, resize: bool = False) -> FittedMask:
     """As `fit_noted_mask`; other than for harmonising, a mask may cover everything."""
-    return mask if mask.mask.shape == picture.size and mask.mask.min() >= 1 else fit_noted_mask(mask, picture, resize)
+    if mask.mask.shape == picture.size and mask.mask.min() >= 1:
+        return FittedMask(mask.mask, mask.notices)
+    return fit_noted_mask(mask, picture, resize)
 
 
 def apply_look(original: Picture, look: Look, mask: Mask, strength: float = 1.0) -> Picture:

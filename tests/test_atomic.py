@@ -56,7 +56,7 @@ def test_what_others_are_writing_stays(tmp_path):
 def test_a_folder_is_looked_through_once_in_a_while(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "_INTERVAL", 60.0)
     looked = []
-    monkeypatch.setattr(atomic.os, "scandir", lambda folder: looked.append(folder) or iter(()))
+    monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or iter(()))
     for i in range(5):
         atomically(tmp_path / f"{i}.png", lambda part: part.write_bytes(b"x") and None)
     assert looked == [tmp_path]

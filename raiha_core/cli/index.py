@@ -189,6 +189,8 @@ def _report(index: Any, as_json: bool) -> None:
         click.echo(f"kept: vectors of {facts['kept']} photos that are not there any more; `raiha index clean` deletes them")
     for line in facts["left_out"]:
         click.echo(f"left out: {line}", err=True)
+    for line in facts["not_offered"]:
+        click.echo(f"not offered: {line}", err=True)
     for path, reason in failures:
         click.echo(f"unreadable: {path}: {reason}", err=True)
 

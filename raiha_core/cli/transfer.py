@@ -119,7 +119,7 @@ def run_job(
     import numpy as np
 
     from ..image import check_output, read_image, write_image
-    from ..image.masks import NotedMask, read_noted_mask
+    from ..image.masks import FittedMask, read_noted_mask
     from ..transfer import apply_look, fit_look, fit_region
     from ..unchanged import visibly_changed
 
@@ -127,7 +127,7 @@ def run_job(
     check_output(output)
     with without_decoders_noise():
         picture, edited = read_image(original), read_image(version)
-        region = NotedMask(np.ones(picture.size, np.float32))
+        region = FittedMask(np.ones(picture.size, np.float32))
         if mask is not None:
             region = fit_region(read_noted_mask(mask), picture, resize_mask)
     look = fit_look(picture, edited, None if mask is None else region.mask, device)

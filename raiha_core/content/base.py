@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Box = tuple[float, float, float, float]
+Region = tuple[float, float, float, float]
 """(x0, y0, x1, y1) as fractions of width and height; x to the right, y down."""
 
 
@@ -46,7 +46,7 @@ class ContentEncoder(ABC):
     def encode(self, images: Tensor) -> ContentFeatures:
         """Encode pictures `(B, 3, H, W)`, sRGB in [0, 1], of any size; the encoder resizes as it needs."""
 
-    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
+    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Region]) -> Tensor:
         """Vectors of the same regions of several pictures; each is cut out and encoded, unless an encoder knows a shorter way.
 
         Args:
@@ -63,16 +63,28 @@ _CUT_SIDE = 320
 """Longest side of regions handed to an encoder, which resizes further as it needs."""
 
 
-def _cut_all(image: Tensor, boxes: Sequence[Box]) -> Tensor:
+def _cut_all(image: Tensor, boxes: Sequence[Region]) -> Tensor:
     """Regions of a picture `(1, 3, H, W)`, all of the picture's own aspect ratio: `(len(boxes), 3, h, w)`."""
     height, width = image.shape[-2:]
     scale = min(1.0, _CUT_SIDE / max(height, width))
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     parts = []
-    for x0, y0, x1, y1 in boxes:
-        left, top = min(int(x0 * width), width - 1), min(int(y0 * height), height - 1)
-        right, bottom = max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height))
-        part = image[..., top:bottom, left:right]
+    for box in boxes:
+        part = _cut(image, box)
         whole = part.shape[-2:] == image.shape[-2:] and scale == 1
         parts.append(part if whole else F.interpolate(part, size, mode="bilinear", antialias=True, align_corners=False))
     return torch.cat(parts).clamp(0, 1)
+
+
+def cut_to(image: Tensor, boxes: Sequence[Region], side: int) -> Tensor:
+    """Regions of a picture `(1, 3, H, W)`, squeezed to squares at once: `(len(boxes), 3, side, side)` in [0, 1]."""
+    parts = [F.interpolate(_cut(image, box), (side, side), mode="bilinear", antialias=True, align_corners=False) for box in boxes]
+    return torch.cat(parts).clamp(0, 1)
+
+
+def _cut(image: Tensor, box: Region) -> Tensor:
+    """The pixels of a box, at least one in each direction."""
+    height, width = image.shape[-2:]
+    left, top = min(int(box[0] * width), width - 1), min(int(box[1] * height), height - 1)
+    right, bottom = max(left + 1, round(box[2] * width)), max(top + 1, round(box[3] * height))
+    return image[..., top:bottom, left:right]

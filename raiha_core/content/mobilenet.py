@@ -19,7 +19,10 @@ class _Filter(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         y = super().forward(F.pad(x, (0, 1, 0, 1)) if self.stride == (2, 2) else x)
-        return y.clamp(0, 6) if self.clip else y
+        if not self.clip:
+            return y
+        # In place where nothing has to be kept for training: fresh memory costs as much as the convolution.
+        return y.clamp(0, 6) if y.requires_grad else y.clamp_(0, 6)
 
 
 class _Block(nn.Sequential):
@@ -33,7 +36,9 @@ class _Block(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-        return x + y if self.shortcut else y
+        if not self.shortcut:
+            return y
+        return x + y if y.requires_grad else y.add_(x)
 
 
 class MobileNetV2(nn.Module):

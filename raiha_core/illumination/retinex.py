@@ -14,6 +14,7 @@ Under the foreground itself the estimate is the masked mean of its surroundings 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,8 @@ from ..image.colour import srgb_to_linear
 _FLOOR = 1.0 / 512.0
 # Window radii as fractions of the picture's side.
 _SCALES = (1 / 32, 1 / 12, 1 / 5)
+# Longest side for which windows are summed by band matrices.
+_SMALL = 128
 # Variance, in squares of one f-stop, above which an edge is kept as an edge of the light.
 _EDGE = 1.0
 
@@ -98,5 +101,16 @@ def _masked_mean(x: Tensor, weight: Tensor, radius: int) -> Tensor:
 def _box(x: Tensor, radius: int) -> Tensor:
     """Window means, zero outside the picture; separable."""
     size = 2 * radius + 1
+    if max(x.shape[-2:]) <= _SMALL:
+        # A sum over a window is a product with a band matrix, which for small pictures takes a tenth of the time of pooling.
+        rows, columns = (_band(side, radius).to(x) / size for side in x.shape[-2:])
+        return rows @ x @ columns
     x = F.avg_pool2d(x, (size, 1), 1, (radius, 0))
     return F.avg_pool2d(x, (1, size), 1, (0, radius))
+
+
+@functools.lru_cache(maxsize=16)
+def _band(side: int, radius: int) -> Tensor:
+    """`(side, side)`, 1 where row and column are at most `radius` apart."""
+    places = torch.arange(side)
+    return ((places[:, None] - places[None]).abs() <= radius).float()

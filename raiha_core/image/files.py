@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import RaihaError
-from . import bmp, png, tiff
+from . import bmp, direct, png, tiff
 from .limits import MAX_PIXELS, PER_PIXEL, USUAL, WORK, check_memory, check_pixels, too_many_pixels
 from .metadata import ORIENTATION, kept_xmp, orientation_of, sound, tiff_exif, upright
 from .picture import Picture, from_array
@@ -37,7 +37,7 @@ def _formats() -> list[str]:
 
 
 @contextlib.contextmanager
-def _large_pictures() -> Iterator[None]:
+def large_pictures() -> Iterator[None]:
     """Photos of 200 megapixels are real; Pillow's limit is for web servers. It is put back, since it is global."""
     with _bomb_lock:
         before = Image.MAX_IMAGE_PIXELS
@@ -67,7 +67,7 @@ def read_image(path: str | os.PathLike[str], page: int | None = None, *, mask: b
     try:
         if not file.is_file():
             raise RaihaError(f"{file} does not exist or is not a file; check the path.")
-        with _large_pictures(), warnings.catch_warnings():
+        with large_pictures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = _read(file, page, mask)
     except RaihaError:
@@ -99,9 +99,13 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
     if head.startswith(b"BM") and (fields := _bit_fields(file)) is not None:
         return _finished(file, fields, None, None, mask, ())
     with Image.open(file, formats=_formats()) as image:
-        _check(file, image.format, image.height, image.width)
+        large = direct.serves(image, file)
+        _check(file, direct.KIND if large else image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)
-        samples, icc, block, xmp = _samples(image), *map(image.info.get, ("icc_profile", "exif", "xmp"))
+        samples, icc, block, xmp = (
+            direct.samples(file, image) if large else _samples(image),
+            *map(image.info.get, ("icc_profile", "exif", "xmp")),
+        )
     return _finished(file, samples, icc, block, mask, notices, xmp=xmp)
 
 
@@ -160,8 +164,9 @@ def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
         with Image.open(io.BytesIO(contents.pixels), formats=["PNG"]) as image:
             if page is not None:
                 notices = _turn_to(file, image, page, mask)
-            _check(file, image.format, image.height, image.width)
-            deep = _samples(image)
+            large = page is None and direct.serves(image, file)
+            _check(file, direct.KIND if large else image.format, image.height, image.width)
+            deep = direct.samples(file, image, contents.pixels) if large else _samples(image)
     try:
         icc = None if mask else png.profile_of(contents)
     except ValueError as error:

@@ -154,7 +154,7 @@ def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif np.issubdtype(array.dtype, np.floating):
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
         # The extremes carry NaN and infinity along, without a picture-sized temporary.
         if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise RaihaError(f"{name} holds NaN or infinite values; repair them first, since no colour can be computed from them.")

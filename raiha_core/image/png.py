@@ -182,7 +182,7 @@ def write(part: Path, picture: Picture) -> None:
     """Write 8-bit or 16-bit samples; what is said of the colours, and EXIF, go into chunks before the pixels (PNG 3rd edition)."""
     import imagecodecs
 
-    data = bytes(imagecodecs.png_encode(picture.straight().native(), level=4))
+    data = imagecodecs.png_encode(picture.straight().native(), level=4)
     end = len(SIGNATURE) + 25  # IHDR comes first and has a fixed length
     extra = b"".join(chunk for _, chunk in picture.chunks)
     if picture.icc and not any(kind in COLOUR for kind, _ in picture.chunks):
@@ -191,4 +191,7 @@ def write(part: Path, picture: Picture) -> None:
         extra += _chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0"))
     if picture.xmp and not any(is_xmp(kind, chunk) for kind, chunk in picture.chunks):
         extra += _chunk(b"iTXt", _XMP + b"\0\0\0\0" + picture.xmp)
-    part.write_bytes(data[:end] + extra + data[end:])
+    with part.open("wb") as file:
+        file.write(data[:end])
+        file.write(extra)
+        file.write(memoryview(data)[end:])

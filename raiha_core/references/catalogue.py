@@ -28,7 +28,7 @@ from . import rows as tables
 from .changes import Change
 from .lookalike import BYTES
 from .manifest import Manifest, damaged
-from .regions import Box
+from .regions import Region
 from .rows import ALIVE, ID_LENGTH, Distorted, Entry, FileRow, ImageRow, RegionRow, Root, checksum
 from .stores.base import VectorRows
 
@@ -170,6 +170,11 @@ class Catalogue:
         found = self._in(f"SELECT {tables.REGION_COLUMNS} FROM regions WHERE {column} IN ({{}})", values)
         return list(self._checked(lambda r: tables.region_of(r, self._dim), found))
 
+    def other_kinds(self) -> dict[str, int]:
+        """How many photos of the index are of which other kind (see `kinds`)."""
+        live = "SELECT image FROM files WHERE image IS NOT NULL AND born <= ? AND died > ?"
+        return dict(self._all(f"SELECT kind, count(*) FROM images WHERE kind <> '' AND id IN ({live}) GROUP BY kind", self._now))
+
     def counts(self) -> dict[str, int]:
         """Numbers of photos, their regions, files, unreadable files, and photos kept without a file, as they were last written."""
         return {name: int(self.meta().get("counts", {}).get(name, 0)) for name in COUNTS}
@@ -272,7 +277,7 @@ class Catalogue:
             self._db.execute(sql, (*wanted, checksum(*wanted), known.id))
             return known.id
 
-    def put(self, entries: Sequence[Entry], boxes: Sequence[Box]) -> None:
+    def put(self, entries: Sequence[Entry], boxes: Sequence[Region]) -> None:
         """Store what became of some files, in one transaction."""
         with self._transaction():
             change = Change(self._db, self.at)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .regions import Box
+from .regions import Region
 from .rows import ALIVE, FILE_COLUMNS, Entry, FileRow, checksum, region_checksum
 
 
@@ -19,22 +19,22 @@ class Change:
         self.at = at
         self.counts: dict[str, int] | None = None
 
-    def put(self, entry: Entry, boxes: Sequence[Box]) -> None:
+    def put(self, entry: Entry, boxes: Sequence[Region]) -> None:
         """Store what became of a file."""
         image = self._image(entry, boxes) if entry.hash is not None else None
         self.replace(
             entry.root, entry.path, lambda old: FileRow(entry.root, entry.path, entry.size, entry.mtime, image, entry.error), missing=True
         )
 
-    def _image(self, entry: Entry, boxes: Sequence[Box]) -> int | None:
+    def _image(self, entry: Entry, boxes: Sequence[Region]) -> int | None:
         row = self.db.execute("SELECT id FROM images WHERE hash = ?", (entry.hash,)).fetchone()
         if row is not None:
             return int(row[0])
         if entry.content is None or entry.illumination is None:
             return None
         light = entry.illumination.astype(np.float32).tobytes()
-        values = (entry.hash, entry.width, entry.height, entry.look, light)
-        sql = "INSERT INTO images (hash, width, height, look, illumination, checksum) VALUES (?,?,?,?,?,?)"
+        values = (entry.hash, entry.width, entry.height, entry.kind, entry.signature, light)
+        sql = "INSERT INTO images (hash, width, height, kind, look, illumination, checksum) VALUES (?,?,?,?,?,?,?)"
         image = int(self.db.execute(sql, (*values, checksum(*values))).lastrowid or 0)
         rows = []
         for box, vector in zip(boxes, entry.content, strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -12,7 +13,8 @@ from torch import Tensor
 from ..content.base import ContentEncoder
 from ..illumination import describe
 from ..image.regular import open_regular
-from .lookalike import look
+from .kinds import kind_of
+from .lookalike import signature
 from .photos import UnreadableImage, as_tensor, hash_of, read_photo
 from .regions import REGIONS
 from .rows import Entry
@@ -55,8 +57,9 @@ def decode(task: Task, known: Callable[[str], bool], side: int) -> Decoded:
             if known(entry.hash or ""):
                 return Decoded(entry)
             picture, (width, height) = read_photo(file, side)
-        image, square = as_tensor(picture), as_tensor(picture.resize((_LIGHT_SIDE, _LIGHT_SIDE), Image.Resampling.BILINEAR))
-        return Decoded(replace(entry, width=width, height=height, look=look(image)), image, square)
+        small = picture.resize((_LIGHT_SIDE, _LIGHT_SIDE), Image.Resampling.BILINEAR)
+        image, kind = as_tensor(picture), kind_of(picture, np.asarray(small), (width, height))
+        return Decoded(replace(entry, width=width, height=height, signature=signature(image), kind=kind), image, as_tensor(small))
     except UnreadableImage as error:
         reason = str(error)
     except OSError as error:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
+from . import kinds
 from . import manifest as manifests
 from .manifest import EncoderInfo
 from .reference import THUMBNAIL_SIDE, thumbnail_of
@@ -115,6 +116,7 @@ class OpenIndex:
                 "revision": snapshot.manifest.revision,
                 "updated": snapshot.manifest.updated,
                 "left_out": left_out_lines(snapshot.catalogue.meta().get("left_out", {})),
+                "not_offered": kinds.lines(snapshot.catalogue.other_kinds()),
             }
 
     def failures(self) -> list[tuple[Path, str]]:

@@ -10,6 +10,7 @@ import torch
 
 from ..illumination import similarity
 from .catalogue import Catalogue
+from .kinds import PHOTO
 from .lookalike import SAME, resemblance
 from .query import Query
 from .rows import ImageRow, RegionRow
@@ -75,6 +76,8 @@ def rank(query: Query, regions: Iterable[RegionRow], catalogue: Catalogue, wishe
 def choose(query: Query, ranked: list[Ranked], wishes: Wishes, exists: Callable[[Ranked], bool]) -> list[Ranked]:
     """Take the pinned and the best photos, without duplicates; of several that look the same, the largest.
 
+    Pictures of other kinds than photos (see `kinds`) are only taken when pinned; grey ones also for a grey composite.
+
     Args:
         query: what was searched for.
         ranked: candidates, best first, the pinned among them.
@@ -90,18 +93,19 @@ def choose(query: Query, ranked: list[Ranked], wishes: Wishes, exists: Callable[
         and r.image.id not in wishes.pinned
         and r.content >= wishes.min_content
         and (r.illumination >= wishes.min_illumination or query.illumination is None)
+        and r.image.kind in (PHOTO, query.kind)
     ]
     if wishes.deduplicate:
-        itself = resemblance(query.look, [r.image.look for r in rest], query.background)
+        itself = resemblance(query.signature, [r.image.signature for r in rest], query.background)
         rest = [r for r, same in zip(rest, itself, strict=True) if same < SAME]
     for candidate in rest:
         if len(chosen) >= wishes.k:
             break
         alike = [candidate]
         if wishes.deduplicate:
-            if (resemblance(candidate.image.look, [c.image.look for c in chosen]) >= SAME).any():
+            if (resemblance(candidate.image.signature, [c.image.signature for c in chosen]) >= SAME).any():
                 continue
-            same = resemblance(candidate.image.look, [r.image.look for r in rest]) >= SAME
+            same = resemblance(candidate.image.signature, [r.image.signature for r in rest]) >= SAME
             # A small copy must not hide its original; of equally large ones the best stays.
             alike = sorted(
                 [candidate, *(r for r, s in zip(rest, same, strict=True) if s and r is not candidate)], key=_pixels, reverse=True

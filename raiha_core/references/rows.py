@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .regions import Box
+from .kinds import PHOTO
+from .regions import Region
 
 ID_LENGTH = 16
 ALIVE = 2**62
@@ -21,7 +22,8 @@ CREATE TABLE IF NOT EXISTS roots (
     died INTEGER NOT NULL DEFAULT {ALIVE}, checksum INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS images (
     id INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT NOT NULL UNIQUE, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    look BLOB NOT NULL, illumination BLOB NOT NULL, checksum INTEGER NOT NULL);
+    kind TEXT NOT NULL, look BLOB NOT NULL, illumination BLOB NOT NULL, checksum INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS images_kind ON images(kind) WHERE kind <> '';
 CREATE TABLE IF NOT EXISTS files (
     root INTEGER NOT NULL REFERENCES roots(id), path TEXT NOT NULL, born INTEGER NOT NULL, died INTEGER NOT NULL DEFAULT {ALIVE},
     size INTEGER NOT NULL, mtime INTEGER NOT NULL, image INTEGER REFERENCES images(id), error TEXT, checksum INTEGER NOT NULL,
@@ -68,13 +70,14 @@ class FileRow:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """A photo: row, content hash, size in pixels, look (see `lookalike`), illumination descriptor."""
+    """A photo: row, content hash, size in pixels, kind (see `kinds`), signature (see `lookalike`), illumination descriptor."""
 
     id: int
     hash: str
     width: int
     height: int
-    look: bytes
+    kind: str
+    signature: bytes
     illumination: NDArray[np.float32]
 
 
@@ -84,7 +87,7 @@ class RegionRow:
 
     id: int
     image: int
-    box: Box
+    box: Region
     content: NDArray[np.float32]
 
 
@@ -100,9 +103,10 @@ class Entry:
     error: str | None = None
     width: int = 0
     height: int = 0
-    look: bytes = b""
+    signature: bytes = b""
     illumination: NDArray[np.float32] | None = None
     content: NDArray[np.float32] | None = None
+    kind: str = PHOTO
 
 
 def checksum(*parts: object) -> int:
@@ -113,13 +117,14 @@ def checksum(*parts: object) -> int:
     return crc
 
 
-def region_checksum(image: int, box: Box, content: bytes) -> int:
+def region_checksum(image: int, box: Region, content: bytes) -> int:
     """Of a region's row."""
     return zlib.crc32(content, zlib.crc32(struct.pack("<q4d", image, *box)))
 
 
 FILE_COLUMNS = "root, path, size, mtime, image, error, checksum"
-IMAGE_COLUMNS = "id, hash, width, height, look, illumination, checksum"
+# `look` is the signature, under the name that indexes have had from the start.
+IMAGE_COLUMNS = "id, hash, width, height, kind, look, illumination, checksum"
 REGION_COLUMNS = "id, image, x0, y0, x1, y1, content, checksum"
 ROOT_COLUMNS = "id, path, relative, links, checksum"
 
@@ -146,17 +151,17 @@ def file_of(row: tuple[int, str, int, int, int | None, str | None, int]) -> File
     return FileRow(*row[:6])
 
 
-def image_of(row: tuple[int, str, int, int, bytes, bytes, int], look: int, light: int) -> ImageRow:
-    """A photo from its columns; `look` bytes of look, `light` numbers of illumination.
+def image_of(row: tuple[int, str, int, int, str, bytes, bytes, int], signature: int, light: int) -> ImageRow:
+    """A photo from its columns; `signature` bytes of signature, `light` numbers of illumination.
 
     Raises:
         Distorted: it is not as it was written, or something is too long or too short.
     """
-    if checksum(*row[1:6]) != row[6]:
+    if checksum(*row[1:7]) != row[7]:
         raise Distorted(f"photo {row[0]} is not as it was written")
-    if len(row[4]) != look or len(row[5]) != 4 * light:
+    if len(row[5]) != signature or len(row[6]) != 4 * light:
         raise Distorted(f"the light of photo {row[0]} has the wrong length")
-    return ImageRow(*row[:5], np.frombuffer(row[5], np.float32))
+    return ImageRow(*row[:6], np.frombuffer(row[6], np.float32))
 
 
 def region_of(row: tuple[int, int, float, float, float, float, bytes, int], dim: int) -> RegionRow:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import RaihaError
+from . import kinds
 from .lookup import Lookup, Stamp
 from .query import Query
 from .ranking import Ranked, Wishes, choose, rank
@@ -51,7 +52,8 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
         chosen = choose(query, rank(query, regions, catalogue, wishes), wishes, there)
         if len(chosen) >= wishes.k or limit >= total:
             found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
-            return found, _notices(list(vanished), lookup)
+            others = kinds.lines(catalogue.other_kinds()) if len(chosen) < wishes.k else []
+            return found, _notices(list(vanished), lookup) + others
         limit *= 8
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 from ..errors import RaihaError
 from . import manifest as manifests
 from .catalogue import Catalogue
-from .checks import open_store, places
+from .checks import require_current
+from .folder import open_store
+from .galleries import places
 from .lock import explained, writing
 from .manifest import Manifest
 from .photos import file_hash
@@ -67,13 +69,14 @@ def verify(
         access: what the user gave for servers.
 
     Raises:
-        RaihaError: there is no index.
+        RaihaError: there is no index, or another version of Raiha made it.
     """
     folder = Path(directory)
     report = Report()
     manifest, lost = _manifest(folder, report)
     if manifest is None:
         return report
+    require_current(manifest, folder)
     try:
         with contextlib.closing(Catalogue(folder, manifest)) as catalogue:
             broken = _catalogue_problems(catalogue, manifest, lost)
