@@ -18,6 +18,7 @@ GALLERY = ROOT / "raiha_core" / "demo_data" / "gallery"
 pytestmark = pytest.mark.skipif(not os.environ.get("COMFYUI_DIR"), reason="COMFYUI_DIR does not point to a ComfyUI")
 IMAGE = {"class_type": "TestTensors", "inputs": {"shape": "1,48,64,3", "kind": "noise"}}
 MASK = {"class_type": "TestTensors", "inputs": {"shape": "1,48,64", "kind": "spot"}}
+SOCKETS = {"IMAGE", "MASK", "CLIP_VISION", "RAIHA_INDEX", "RAIHA_REFERENCES", "RAIHA_ATTENTION"}
 FAMILIES = ["clip_vision_model", "siglip_vision_model", "siglip2_vision_model", "dinov2", "dinov3"]
 
 
@@ -26,7 +27,7 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
 
 
 def tensors(shape: str, kind: str) -> dict[str, Any]:
-    return node("TestTensors", shape=shape, kind=kind)
+    return {"class_type": "TestTensors", "inputs": {"shape": shape, "kind": kind}}
 
 
 def said(server: Any, prompt: dict[str, Any]) -> str:
@@ -80,9 +81,9 @@ def test_every_input_of_every_node_linked_to_rubbish(server: Any) -> None:
     tried = 0
     for kind, spec in served.items():
         required = spec["input"]["required"]
-        optional = {n: s for n, s in spec["input"].get("optional", {}).items() if s[0] != "CLIP_VISION"}
+        optional = spec["input"].get("optional", {})
         for name, (of, *_) in {**required, **optional}.items():
-            if of in ("IMAGE", "MASK", "CLIP_VISION", "RAIHA_PICKS") or of.startswith("RAIHA"):
+            if of == "RAIHA_PICKS":
                 continue
             inputs: dict[str, Any] = {}
             for other, (type_, *options) in required.items():
@@ -92,7 +93,12 @@ def test_every_input_of_every_node_linked_to_rubbish(server: Any) -> None:
             shown = next((i for i, o in enumerate(spec["output"]) if o == "IMAGE"), None)
             end = node("PreviewAny", source=["n", 1 if shown is None else shown])
             message = said(server, {**base, "n": node(kind, **inputs), "end": end})
-            assert "rubbish" in message and "\n" not in message, (kind, name, message)
+            wanted = (
+                ("is a str", "takes what Load CLIP Vision gives")
+                if isinstance(of, str) and of.isupper() and of in SOCKETS
+                else ("rubbish",)
+            )
+            assert any(word in message for word in wanted) and "\n" not in message, (kind, name, message)
             tried += 1
     assert tried > 30
 
@@ -101,7 +107,8 @@ def test_an_index_deleted_while_the_server_runs(server: Any) -> None:
     folder = photos(server, "deleted", 2)
     assert info(server, index("deleted")).startswith("2 photos")
     shutil.rmtree(server.base / "models/raiha/indexes/deleted")
-    Image.new("RGB", (96, 96), "teal").save(folder / "new.png")
+    with Image.open(GALLERY / "rocket.jpg") as image:  # one that shows something: others are no references
+        image.resize((96, 96)).save(folder / "new.png")
     assert info(server, index("deleted")).startswith("3 photos")
     search = {"1": IMAGE, "2": MASK, "3": index("deleted"), "4": retrieve()}
     found = server.run(search)["4"]["raiha_references"]
