@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
