@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from ..raiha_core.content import ContentEncoder, ContentFeatures
 from ..raiha_core.errors import RaihaError
+from .comfy import model_management
 
 _SAMPLED = 16
 """Tensors of the weights that tell one model from another."""
@@ -38,17 +39,39 @@ class ClipVisionEncoder(ContentEncoder):
         return self._run(images)
 
     def _run(self, images: Tensor) -> ContentFeatures:
-        with torch.inference_mode():
-            # Squeezed, not cropped: what lies at the border counts, too.
-            found = self._model.encode_image(images.permute(0, 2, 3, 1).clamp(0, 1), crop=False)
-        vector = F.normalize(found["image_embeds"].float().flatten(1), dim=1)
-        tokens = found["last_hidden_state"].float()
+        try:
+            with torch.inference_mode():
+                # Squeezed, not cropped: what lies at the border counts, too.
+                found = self._model.encode_image(images.permute(0, 2, 3, 1).clamp(0, 1), crop=False)
+                tokens, embedding = found["last_hidden_state"].float(), found["image_embeds"].float()
+        except (AttributeError, KeyError, TypeError):  # ComfyUI also asks for layers, which some models do not give
+            tokens, embedding = self._asked_directly(images)
+        if embedding.ndim == 3:  # of SigLIP it gives all tokens
+            embedding = embedding.mean(1)
+        vector = F.normalize(embedding.flatten(1), dim=1)
         side = math.isqrt(tokens.shape[1])
         if tokens.shape[1] - side * side > 8:  # patches that are no square, as of SigLIP 2 with free proportions
             return ContentFeatures(vector, tokens.mean(1)[:, :, None, None])
         # Class and register tokens come first.
         patches = tokens[:, tokens.shape[1] - side * side :]
         return ContentFeatures(vector, patches.mT.unflatten(2, (side, side)))
+
+    def _asked_directly(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Last tokens and embedding, from the network itself: DINOv3 gives no other layers, without which `encode_image` fails.
+
+        Raises:
+            RaihaError: this is another model.
+        """
+        model = self._model
+        try:
+            model_management.load_models_gpu([model.patcher])
+            small = F.interpolate(images.clamp(0, 1), size=(model.image_size,) * 2, mode="bicubic", antialias=True).clamp(0, 1)
+            mean, std = (torch.tensor(values)[:, None, None] for values in (model.image_mean, model.image_std))
+            with torch.inference_mode():
+                found = model.model(pixel_values=((small - mean) / std).to(model.load_device))
+            return found[0].float().cpu(), found[2].float().cpu()
+        except (AttributeError, KeyError, TypeError, IndexError) as error:
+            raise RaihaError(f"This vision model encodes no pictures here ({error}); connect a CLIP, SigLIP or DINO model.") from None
 
 
 def _digest(weights: dict[str, Tensor]) -> str:

@@ -14,6 +14,7 @@ import folder_paths
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 from comfy_api.latest import ComfyExtension, io
+from torch import Tensor
 
 from ..raiha_core.errors import RaihaError
 from .sentences import here
@@ -61,7 +62,7 @@ def checked(*own: str) -> Callable[[Execute], Execute]:
         @functools.wraps(execute)
         def run(cls: Any, *values: Any, **named: Any) -> Any:
             given = parameters.bind(cls, *values, **named).arguments
-            for wanted in cls.define_schema().inputs:
+            for wanted in sorted(cls.define_schema().inputs, key=lambda i: i.io_type in _SOCKETS):
                 if wanted.id in given and wanted.id not in own:
                     given[wanted.id] = _checked(wanted, given[wanted.id])
             try:
@@ -75,8 +76,10 @@ def checked(*own: str) -> Callable[[Execute], Execute]:
 
 
 def _checked(wanted: Any, value: Any) -> Any:
-    """A value of a widget's kind and within its bounds; sockets take what comes."""
+    """A value of its input's kind and, of a widget, within its bounds."""
     kind, name = wanted.io_type, wanted.id
+    if kind in _SOCKETS:
+        return value if value is None and getattr(wanted, "optional", False) else _carried(kind, name, value)
     if kind in ("INT", "FLOAT"):
         number = _number(value)
         if number is None or (kind == "INT" and number != int(number)):
@@ -91,6 +94,36 @@ def _checked(wanted: Any, value: Any) -> Any:
     if kind == "COMBO" and value not in (wanted.options or ()):
         raise RaihaError(f"{name} is {value!r}; choose one of {', '.join(map(repr, wanted.options or ()))}.")
     return value
+
+
+_SOCKETS = {
+    "IMAGE": "an image",
+    "MASK": "a mask",
+    "RAIHA_INDEX": "Load Reference Index",
+    "RAIHA_REFERENCES": "Retrieve References",
+    "RAIHA_ATTENTION": "Harmonize Composite",
+}
+_CARRIED = {"RAIHA_INDEX": "IndexHandle", "RAIHA_REFERENCES": "ReferenceSet", "RAIHA_ATTENTION": "AttentionSource"}
+
+
+def _carried(kind: str, name: str, value: Any) -> Any:
+    """What came over a socket, if it is what the socket carries; an image of one channel as one of three.
+
+    Raises:
+        RaihaError: it is something else, as sockets of any type may give.
+    """
+    if kind in _CARRIED:
+        if type(value).__name__ != _CARRIED[kind]:
+            raise RaihaError(f"{name} is a {type(value).__name__}; connect {_SOCKETS[kind]}.")
+        return value
+    if not isinstance(value, Tensor):
+        raise RaihaError(f"{name} is a {type(value).__name__}; connect {_SOCKETS[kind]}.")
+    if kind == "MASK":
+        return value
+    if value.ndim != 4 or value.shape[3] not in (1, 3, 4):
+        sides = " x ".join(map(str, value.shape))
+        raise RaihaError(f"{name} has the shape {sides}; connect images: a number, a height, a width, and 3 channels, or 4 with alpha.")
+    return value.expand(-1, -1, -1, 3) if value.shape[3] == 1 else value
 
 
 def _number(value: Any) -> float | None:

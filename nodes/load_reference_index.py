@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -179,6 +180,8 @@ def kept(images: Tensor) -> Path:
     """A batch of pictures as a folder of photos, in ComfyUI's temporary folder, named by what they show."""
     if not len(images):
         raise RaihaError("The batch of images is empty; connect at least one picture.")
+    if not bool(torch.isfinite(images).all()):
+        raise RaihaError("The images hold NaN or infinite values; repair them first.")
     samples = [to_8_bit(image[..., :3].float().clamp(0, 1).cpu().numpy()) for image in images]
     digest = hashlib.sha256(b"".join(s.tobytes() for s in samples) + str(tuple(images.shape)).encode()).hexdigest()[:16]
     folder = folders.batch_folder(digest) / "photos"

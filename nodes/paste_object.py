@@ -116,6 +116,10 @@ class PasteObject(io.ComfyNode):
                     patch = _placed(object, alphas, i, size, placement, shrink_edge, feather)
                 except RaihaError as error:  # in a clip, the object may leave the picture
                     patch, why = None, error
+            if not bool(torch.isfinite(background[min(i, len(background) - 1)]).all()):
+                raise RaihaError(
+                    "The background holds NaN or infinite values; repair them first, since no colour can be computed from them."
+                )
             images[i] = _pasted(background[min(i, len(background) - 1)], patch).to(images)
             masks[i] = patch.mask()[0, 0] if patch else 0
             seen += [i] if patch else []

@@ -17,7 +17,7 @@ def here(error: RaihaError) -> RaihaError:
     if command is None:
         return error
     # What to do comes after the last colon or semicolon before the command.
-    told = re.split(r"[:;] [^:;]*$", text[: command.start()])[0].rstrip(" ,(")
+    told = re.split(r"[:;] (?:(?![:;] ).)*$", text[: command.start()])[0].rstrip(" ,(")
     return RaihaError(f"{told[:1].upper()}{told[1:]}; {_HERE}.")
 
 

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,9 @@ def detect(state: State, path: Path) -> Architecture:
     raise RaihaError(f"{path} is a checkpoint of another kind; known are {', '.join(_registry)}.")
 
 
+_UNKNOWN_SETTING = re.compile(r"got an unexpected keyword argument ('[^']*')")
+
+
 def build_model(architecture: Architecture, state: State, metadata: Mapping[str, str], path: Path) -> HarmonizationModel:
     """A model with these weights, ready to predict.
 
@@ -104,6 +108,8 @@ def build_model(architecture: Architecture, state: State, metadata: Mapping[str,
         raise
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
         reason = " ".join(str(error).split())[:160]
+        if unknown := _UNKNOWN_SETTING.search(reason):
+            reason = f"its config has a setting {unknown[1]} that this version does not know"
         raise RaihaError(
             f"{path} looks like {architecture.name} but does not fit it ({reason}); it may be incomplete or of another version."
         ) from None

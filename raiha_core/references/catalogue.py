@@ -37,6 +37,10 @@ _CHECK = "check free space and permissions"
 COUNTS = ("images", "regions", "files", "unreadable", "kept")
 
 
+# A damaged schema is told by the names in it, which may be no UTF-8.
+_BROKEN = (sqlite3.DatabaseError, UnicodeDecodeError)
+
+
 class Catalogue:
     """An open catalogue as it is at one revision; usable from several threads.
 
@@ -65,7 +69,7 @@ class Catalogue:
             if create:
                 self._db.executescript(tables.SCHEMA)
             self._db.execute("SELECT count(*) FROM roots, (SELECT 1 FROM regions LIMIT 1), (SELECT 1 FROM removed LIMIT 1)").fetchone()
-        except sqlite3.DatabaseError as error:
+        except _BROKEN as error:
             raise self._failed(error) from error
 
     def close(self) -> None:
@@ -86,7 +90,7 @@ class Catalogue:
             with self._lock:
                 return self._db.execute(sql, parameters).fetchall()
         # A text column whose bytes are no UTF-8 any more is OperationalError; one that is a blob breaks further on.
-        except sqlite3.DatabaseError as error:
+        except _BROKEN as error:
             raise self._failed(error) from error
 
     def _in(self, sql: str, values: Iterable[int | str], *more: int) -> list[Any]:
@@ -348,7 +352,7 @@ class Catalogue:
                     raise
             except sqlite3.OperationalError as error:
                 raise RaihaError(f"cannot write the index at {self.directory} ({error}): {_CHECK}") from error
-            except sqlite3.DatabaseError as error:
+            except _BROKEN as error:
                 raise damaged(self.directory, f"{self.name}: {error}") from error
 
 

@@ -30,6 +30,19 @@ def test_sound_ones_pass():
     check(state={"half": torch.full((3,), 60000.0, dtype=torch.float16), "none": torch.zeros(0)})
 
 
+def test_a_setting_that_nobody_knows_is_named(tmp_path):
+    model = RHNet(ngf=2, content_channels=0)
+    config = json.dumps({**model.config(), "other": 1})
+    save_file(
+        {k: v.contiguous() for k, v in model.state_dict().items()},
+        tmp_path / "x.safetensors",
+        metadata={"architecture": "rhnet", "config": config, "format": "1"},
+    )
+    with pytest.raises(RaihaError, match=r"a setting 'other' that this version does not know") as caught:
+        load_model(tmp_path / "x.safetensors")
+    assert "__init__" not in str(caught.value)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e20])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_weights_that_are_not_finite_or_absurd(bad, dtype):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import time
@@ -44,7 +45,7 @@ class Server:
     def finish(self, prompt: dict[str, Any]) -> dict[str, Any]:
         """Queue a prompt and wait for it; returns its entry in the history, whatever came of it."""
         job = self.post("/prompt", {"prompt": prompt})["prompt_id"]
-        for _ in range(600):
+        for _ in range(2400):
             history = self.get(f"/history/{job}")
             if job in history:
                 return dict(history[job])
@@ -70,6 +71,7 @@ def started(comfyui: str, python: str, base: Path, name: str, *more: str) -> Ite
     for folder in FOLDERS:
         (base / folder).mkdir()
     (base / "custom_nodes" / name).symlink_to(ROOT)
+    shutil.copy(Path(__file__).parent / "given.py", base / "custom_nodes" / "raiha_given.py")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -87,7 +89,7 @@ def started(comfyui: str, python: str, base: Path, name: str, *more: str) -> Ite
 
 
 def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    for _ in range(1200):  # a machine may have much else to do
         assert process.poll() is None, server.log[-2000:]
         try:
             server.get("/system_stats")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,23 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(root=root, stub=stub, state=stub.State, nodes=nodes, module=module, base=base, error=error, **nodes)
     for name in [n for n in sys.modules if n.split(".")[0] in STUBBED]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real ComfyUI with the pack, the nodes of `given.py`, and a folder of galleries that extra_model_paths.yaml names."""
+    started = _load("raiha_comfyui_server", HERE / "comfyui_server.py").started
+    extra = tmp_path_factory.mktemp("elsewhere")
+    for i, place in enumerate((extra / "travel", extra / "travel" / "2019")):
+        place.mkdir()
+        for photo in sorted((ROOT / "raiha_core/demo_data/gallery").glob("*.jpg"))[i : i + 2]:
+            shutil.copy(photo, place)
+    (extra / "paths.yaml").write_text(f"mine:\n  base_path: {extra}\n  raiha_galleries: .\n")
+    python, paths = os.environ.get("COMFYUI_PYTHON", sys.executable), str(extra / "paths.yaml")
+    # A name as users have them: neither a Python name nor the repository's.
+    base = tmp_path_factory.mktemp("server")
+    with started(os.environ["COMFYUI_DIR"], python, base, "ComfyUI-Raiha.test", "--extra-model-paths-config", paths) as running:
+        yield running
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 INFO = json.loads((ROOT / "tests/web/object_info.json").read_text())
@@ -51,6 +52,28 @@ def test_every_linked_value_is_checked(pack: SimpleNamespace) -> None:
                     node.execute(**{**sockets, "source": "x"} if "source" in {i.id for i in inputs} else sockets, **{wanted.id: value})
                 tried += 1
     assert tried > 80
+
+
+def test_every_socket_is_checked(pack: SimpleNamespace) -> None:
+    """Sockets of any type, as reroutes and switches have them, give whatever came in."""
+    image, tried = torch.rand(1, 8, 8, 3), 0
+    for node in pack.nodes.values():
+        for wanted in node.define_schema().inputs:
+            if wanted.io_type not in ("IMAGE", "MASK", "RAIHA_INDEX", "RAIHA_REFERENCES", "RAIHA_ATTENTION"):
+                continue
+            for value in ["x", [image], 5] + ([image[0], image[..., :2]] if wanted.io_type == "IMAGE" else []):
+                with pytest.raises(pack.error, match=rf"^{wanted.id} (is a|has the shape)"):
+                    pack.module("nodes.comfy")._checked(wanted, value)
+                tried += 1
+    assert tried > 40
+
+
+def test_a_grey_image_is_one_of_three_channels(pack: SimpleNamespace) -> None:
+    grey, mask = torch.rand(1, 24, 32, 1), torch.zeros(1, 24, 32)
+    mask[:, 8:16, 8:24] = 1
+    assert pack.HarmonizeComposite.execute(grey, mask).args[0].shape == (1, 24, 32, 3)
+    pasted = pack.PasteObject.execute(grey, grey, mask, scale=0.5, mask_reading="white is the object").args[0]
+    assert pasted.shape == (1, 24, 32, 3)
 
 
 def test_fields_unknown_to_an_old_comfyui_are_left_out(pack: SimpleNamespace) -> None:

@@ -260,6 +260,12 @@ def test_a_gallery_from_a_batch_of_images(pack: SimpleNamespace, batch: Batch) -
         pack.LoadReferenceIndex.execute(EXAMPLE, images=photos[:0])
 
 
+def test_pictures_that_are_none_make_no_gallery(pack: SimpleNamespace) -> None:
+    with pytest.raises(pack.error, match="NaN or infinite"):
+        pack.LoadReferenceIndex.execute(EXAMPLE, images=torch.full((1, 8, 8, 3), float("nan")))
+    assert pack.LoadReferenceIndex.execute(EXAMPLE, images=torch.rand(1, 8, 8, 1)).args[1].startswith("1 photos")
+
+
 class Vision:
     """As ComfyUI's `ClipVisionModel`: mean colours of sixteen places, and a token for each after one for all."""
 
@@ -286,6 +292,8 @@ def test_a_vision_model_in_place_of_an_encoder(pack: SimpleNamespace, batch: Bat
     name = pack.module("nodes.folders").index_path(EXAMPLE, handle.index.encoder_info.id).name
     with pytest.raises(pack.error, match="made with the encoder"):
         pack.LoadReferenceIndex.execute(f"index: {name}", clip_vision=Vision(3.0))
+    with pytest.raises(pack.error, match=r"not with embedded; in Load Reference Index turn update on"):
+        pack.LoadReferenceIndex.execute(f"index: {name}", encoder="embedded")
     with pytest.raises(pack.error, match="Load CLIP Vision"):
         pack.LoadReferenceIndex.execute(EXAMPLE, clip_vision="a model")
 

@@ -36,6 +36,16 @@ def catalogue(folder: Path) -> Path:
     return next(folder.glob("catalogue-*.sqlite"))
 
 
+@pytest.mark.parametrize("word", [b"roots", b"regions", b"CREATE TABLE"])
+def test_a_schema_that_is_no_text(sound, encoder, word):
+    """What SQLite says of it holds the damaged name, which Python cannot decode."""
+    file = catalogue(sound)
+    file.write_bytes(file.read_bytes().replace(word, word[:2] + b"\xa6" + word[3:]))
+    with pytest.raises(RaihaError, match="damaged"):
+        ReferenceIndex.open(sound, encoder)
+    assert not verify(sound).sound
+
+
 def by_sql(folder: Path, *statements: str) -> None:
     with contextlib.closing(sqlite3.connect(catalogue(folder))) as db, db:
         for statement in statements:
