@@ -59,7 +59,7 @@ def together(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
         batch = clock("reading", lambda tasks=tasks: [decode(task, lambda digest: False, encoder.region_side) for task in tasks])
         pictures = [d.picture for d in batch if d.picture is not None]
         squares = [d.small for d in batch if d.small is not None]
-        clock("encoder", lambda pictures=pictures: encoder.encode_regions(pictures, REGIONS))
+        clock("encoder", lambda pictures=pictures: encoder.encode_regions(pictures, (*REGIONS, *encoder.more_regions)))
         clock("light", lambda squares=squares: describe(torch.cat(squares)))
 
 
@@ -67,7 +67,7 @@ def one_by_one(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None
     """One photo at a time."""
     for file in files:
         image = clock("reading", lambda file=file: (file_hash(file), as_tensor(read_photo(file, 576)[0]))[1])
-        clock("encoder", lambda image=image: encoder.encode_regions([image], REGIONS))
+        clock("encoder", lambda image=image: ContentEncoder.encode_regions(encoder, [image], REGIONS))
         clock("light", lambda image=image: (describe(shrink(image, 256)), look(image)))
 
 
