@@ -108,14 +108,19 @@ def test_an_object_on_white_is_a_photo() -> None:
 
 
 @pytest.fixture
-def mixed(tmp_path: Path, encoder, fill_gallery) -> ReferenceIndex:
+def mixed(tmp_path: Path, encoder) -> ReferenceIndex:
     """Four photos among pictures of every other kind."""
     folder = tmp_path / "mixed"
-    fill_gallery(folder, 4)
+    folder.mkdir()
+    for name in ("astronaut", "rocket", "grace_hopper", "chelsea"):
+        Image.open(DEMO / f"{name}.jpg").resize((150, 120)).save(folder / f"{name}.png")
     for name, picture in {
-        "one.png": coffee().resize((1, 1)), "grey.png": coffee().convert("L"), "noise.png": noise((300, 200)),
-        "text.png": text((600, 800), 14), "plain.png": Image.new("RGB", (300, 200), (9, 200, 40)),
-    }.items():  # fmt: skip
+        "one.png": coffee().resize((1, 1)),
+        "noise.png": noise((300, 200)),
+        "grey.png": Image.open(DEMO / "chelsea.jpg").crop((0, 0, 300, 200)).convert("L"),
+        "text.png": text((600, 800), 14),
+        "plain.png": Image.new("RGB", (300, 200), (9, 200, 40)),
+    }.items():
         picture.save(folder / name)
     return ReferenceIndex.build(folder, tmp_path / "i", encoder)
 
