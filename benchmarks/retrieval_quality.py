@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("--folders", nargs="+", default=["photos", "pairs"], help="what `content` indexes, relative to the data folder")
     parser.add_argument("--no-colours", action="store_true", help="leave out the baseline of `content`, which takes minutes")
     parser.add_argument("--queries", type=int, default=300)
-    parser.add_argument("--weight", type=float, default=0.35, help="share of the light, for `sheets`")
+    parser.add_argument("--weight", type=float, default=DEFAULT_WEIGHT, help="share of the light, for `sheets`")
     parser.add_argument("--out", default="sheets", help="where `sheets` writes")
     options = parser.parse_args()
     with torch.inference_mode():

@@ -26,7 +26,8 @@ from .stores import Access
 from .verify import Report
 from .verify import verify as verify_index
 
-DEFAULT_WEIGHT = 0.35
+DEFAULT_WEIGHT = 0.1
+"""Share of the light: of those tried, what helped composites in place, pasted and fitting ones alike (docs/retrieval.md)."""
 _T = TypeVar("_T")
 
 
