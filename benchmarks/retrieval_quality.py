@@ -31,6 +31,7 @@ from raiha_core.image.colour import linear_to_srgb, srgb_to_linear
 from raiha_core.references import ReferenceIndex, contact_sheet
 from raiha_core.references import manifest as manifests
 from raiha_core.references.catalogue import Catalogue
+from raiha_core.references.index import DEFAULT_WEIGHT
 from raiha_core.references.lookalike import SAME, look, resemblance
 from raiha_core.references.photos import as_tensor, read_photo
 from raiha_core.references.query import foreground_box
