@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 # ComfyUI's users get torch and torchvision resolved together, so that the two fit; so do we.
 TORCH  := torch torchvision
 
-.PHONY: demo test lint types types-benchmarks tests web lowest mutants hostile stress cluster clean
+.PHONY: demo test lint types tests web lowest mutants hostile stress cluster clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raiha demo --out demo_out
@@ -26,10 +26,7 @@ types: $(VENV)/.test
 	$(BIN)/mypy
 	@mkdir -p .mypy_cache/comfyui && ln -sfn "$(CURDIR)" .mypy_cache/comfyui/raiha_pack
 	cd .mypy_cache/comfyui && "$(CURDIR)/$(BIN)/mypy" --config-file "$(CURDIR)/pyproject.toml" raiha_pack/nodes
-	$(BIN)/mypy --explicit-package-bases scripts
-
-# Not yet part of `make test`: several benchmarks have faults of types still.
-types-benchmarks: $(VENV)/.test
+	$(BIN)/mypy --explicit-package-bases scripts tests
 	MYPYPATH=benchmarks $(BIN)/mypy --explicit-package-bases benchmarks
 
 tests: $(VENV)/.test

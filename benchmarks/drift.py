@@ -38,7 +38,8 @@ def shifted(soft: Rgb, draw: np.random.Generator) -> Rgb:
 def matched(rgb: Rgb, original: Rgb, outside: np.ndarray) -> Rgb:
     """What crop-and-stitch nodes offer: mean and deviation of every channel outside the mask made the original's."""
     (mean, deviation), (wanted, spread) = ((x[outside].mean(0), x[outside].std(0) + 1e-6) for x in (rgb, original))
-    return np.clip((rgb - mean) / deviation * spread + wanted, 0, 1).astype(np.float32)
+    same: Rgb = np.clip((rgb - mean) / deviation * spread + wanted, 0, 1).astype(np.float32)
+    return same
 
 
 def measure(folder: Path, limit: int) -> dict[str, list[tuple[float, float]]]:

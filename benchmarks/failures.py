@@ -21,8 +21,8 @@ from scipy import ndimage
 from skimage import color, data
 
 from raiha_core.evaluation import Method, TripletFolder, evaluate
+from raiha_core.evaluation.comparison import comparison_sheet
 from raiha_core.evaluation.methods import model_method, own_references
-from raiha_core.evaluation.sheet import contact_sheet
 
 Pixels = NDArray[np.float64]
 
@@ -147,7 +147,7 @@ def main() -> None:
         for row in report.rows:
             print(f"{row.name:32} fMSE {row.before:6.0f} -> {row.metrics['fmse']:6.0f}")
         if arguments.sheet:
-            contact_sheet(list(triplets), [method], [report], "full", tile=240, columns=2).save(arguments.sheet, quality=90)
+            comparison_sheet(list(triplets), [method], [report], "full", tile=240, columns=2).save(arguments.sheet, quality=90)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from raiha_core.references import ReferenceIndex
 from raiha_core.references import manifest as manifests
 from raiha_core.references.builder import Writer
 from raiha_core.references.catalogue import Catalogue
-from raiha_core.references.checks import open_store
+from raiha_core.references.folder import open_store
 from raiha_core.references.lookalike import BYTES
 from raiha_core.references.regions import REGIONS
 from raiha_core.references.rows import Entry

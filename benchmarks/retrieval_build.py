@@ -14,21 +14,23 @@ import json
 import random
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from raiha_core.content import ContentEncoder, load_encoder
 from raiha_core.illumination import describe
 from raiha_core.references.builder import BATCH
-from raiha_core.references.embed import Task, decode
-from raiha_core.references.lookalike import look
+from raiha_core.references.embed import Decoded, Task, decode
+from raiha_core.references.lookalike import signature
 from raiha_core.references.photos import SUFFIXES, as_tensor, file_hash, read_photo
-from raiha_core.references.regions import REGIONS, shrink
+from raiha_core.references.regions import REGIONS, limit_side
 
 _T = TypeVar("_T")
 
@@ -37,7 +39,7 @@ class Clock:
     """Processor time by what it was spent on."""
 
     def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
+        self.spent: defaultdict[str, float] = defaultdict(float)
 
     def __call__(self, what: str, action: Callable[[], _T]) -> _T:
         """Run an action and count its time."""
@@ -49,26 +51,43 @@ class Clock:
     def report(self, count: int) -> dict[str, Any]:
         """Milliseconds a photo, and photos a second."""
         parts = {f"{what}_ms": round(1000 * seconds / count, 2) for what, seconds in self.spent.items()}
-        return {**parts, "photos_per_second": round(count / self.spent.total(), 1)}
+        return {**parts, "photos_per_second": round(count / sum(self.spent.values()), 1)}
+
+
+def decoded(tasks: list[Task], encoder: ContentEncoder) -> list[Decoded]:
+    """Photos read as the index reads them, none known yet."""
+    return [decode(task, lambda digest: False, encoder.region_side) for task in tasks]
+
+
+def hashed(file: Path) -> Tensor:
+    """A photo read alone, and the hash of its file made."""
+    file_hash(file)
+    return as_tensor(read_photo(file, 576)[0])
+
+
+def described(image: Tensor) -> None:
+    """What an index knows of a photo beside its content."""
+    describe(limit_side(image, 256))
+    signature(image)
 
 
 def together(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
     """As the index is built."""
     for start in range(0, len(files), BATCH):
         tasks = [Task(1, file.name, str(file), 0, 0) for file in files[start : start + BATCH]]
-        batch = clock("reading", lambda tasks=tasks: [decode(task, lambda digest: False, encoder.region_side) for task in tasks])
+        batch = clock("reading", partial(decoded, tasks, encoder))
         pictures = [d.picture for d in batch if d.picture is not None]
         squares = [d.small for d in batch if d.small is not None]
-        clock("encoder", lambda pictures=pictures: encoder.encode_regions(pictures, (*REGIONS, *encoder.more_regions)))
-        clock("light", lambda squares=squares: describe(torch.cat(squares)))
+        clock("encoder", partial(encoder.encode_regions, pictures, (*REGIONS, *encoder.more_regions)))
+        clock("light", partial(describe, torch.cat(squares)))
 
 
 def one_by_one(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
     """One photo at a time."""
     for file in files:
-        image = clock("reading", lambda file=file: (file_hash(file), as_tensor(read_photo(file, 576)[0]))[1])
-        clock("encoder", lambda image=image: ContentEncoder.encode_regions(encoder, [image], REGIONS))
-        clock("light", lambda image=image: (describe(shrink(image, 256)), look(image)))
+        image = clock("reading", partial(hashed, file))
+        clock("encoder", partial(ContentEncoder.encode_regions, encoder, [image], REGIONS))
+        clock("light", partial(described, image))
 
 
 def enlarged(files: list[Path], megapixels: float, folder: Path) -> list[Path]:

@@ -32,7 +32,7 @@ from raiha_core.references import ReferenceIndex, contact_sheet
 from raiha_core.references import manifest as manifests
 from raiha_core.references.catalogue import Catalogue
 from raiha_core.references.index import DEFAULT_WEIGHT
-from raiha_core.references.lookalike import SAME, look, resemblance
+from raiha_core.references.lookalike import SAME, resemblance, signature
 from raiha_core.references.photos import as_tensor, read_photo
 from raiha_core.references.query import foreground_box
 from raiha_core.references.regions import REGIONS, WHOLE, cut
@@ -228,15 +228,15 @@ def lookalikes(options: argparse.Namespace) -> dict[str, Any]:
         for row in rng.permutation([r for r in whole if files[r].is_relative_to(data / "photos")])[: options.queries].tolist():
             own = load(files[row])
             for name, copy in copies(own, rng).items():
-                scores.setdefault(name, []).append(float(resemblance(look(own), [look(copy)])[0]))
+                scores.setdefault(name, []).append(float(resemblance(signature(own), [signature(copy)])[0]))
             near = [i for i in photos[np.argsort(-table @ whole[row])[:21]].tolist() if i != row][:20]
             found = catalogue.images(near)
-            alike = resemblance(look(own), [found[i].look for i in near])
+            alike = resemblance(signature(own), [found[i].signature for i in near])
             scores.setdefault("another photo", []).extend(alike.tolist())
             mistaken += [(float(s), str(files[row]), str(files[i])) for s, i in zip(alike, near, strict=True) if s >= 0.6]
     for pair in lines(data / "pairs.jsonl"):
         if not pair["kind"].startswith("ALGO"):
-            a, b = (look(load(data / pair[k])) for k in ("a", "b"))
+            a, b = (signature(load(data / pair[k])) for k in ("a", "b"))
             scores.setdefault("one scene in two lights", []).append(float(resemblance(a, [b])[0]))
     limits = (0.3, 0.4, 0.5, SAME, 0.7, 0.75, 0.8)
     shares = {name: {"pairs": len(v), **{str(t): round(float(np.mean(np.array(v) >= t)), 4) for t in limits}} for name, v in scores.items()}

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raiha_core.content import ContentEncoder, load_encoder
-from raiha_core.content.base import Box
+from raiha_core.content.base import Region
 from raiha_core.content.embedded import EmbeddedEncoder, cover, grid
 from raiha_core.references.query import make_query
 from raiha_core.references.regions import REGIONS, cut
@@ -55,7 +55,7 @@ def passes(photo: Tensor, side: int, encoder: EmbeddedEncoder) -> Tensor:
     return F.normalize(encoder._rough(_ready(torch.cat(parts), encoder))[0].float(), dim=1)
 
 
-def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[Box]) -> Tensor:
+def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[Region]) -> Tensor:
     """Regions as means of the cells that they cover in the dense map of the whole photo, which the global vector is the mean of."""
     square = F.interpolate(photo, (side, side), mode="bilinear", antialias=True, align_corners=False)
     dense = encoder._rough(_ready(square, encoder))[1].float()
@@ -96,8 +96,8 @@ def main() -> None:
         for start in range(0, len(names), 32):
             photos = [load(options.data / name, 576) for name in names[start : start + 32]]
             for way in ways:
-                found, spent = vectors(way, photos, encoder)
-                tables[way].append(found)
+                made, spent = vectors(way, photos, encoder)
+                tables[way].append(made)
                 cost[way].append(spent)
         whole = {way: np.concatenate(found) for way, found in tables.items()}
         hits: dict[str, dict[str, list[bool]]] = {way: {"pasted": [], "in place": []} for way in ways}

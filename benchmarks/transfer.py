@@ -50,7 +50,10 @@ def relit(photo: Tensor, draw: torch.Generator) -> Tensor:
     """In another light: brighter to one side, a warm or cold lamp, in linear light."""
     height, width = photo.shape[2:]
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    number = lambda low, high: low + (high - low) * float(torch.rand(1, generator=draw))  # noqa: E731
+
+    def number(low: float, high: float) -> float:
+        return low + (high - low) * float(torch.rand(1, generator=draw))
+
     angle, slope = number(0, 2 * np.pi), number(0.3, 1.0)
     gain = torch.exp(slope * (x * np.cos(angle) + y * np.sin(angle)) + number(-0.5, 0.3))
     lamp = torch.exp(-((x - number(-0.8, 0.8)) ** 2 + (y - number(-0.8, 0.8)) ** 2) / (2 * number(0.25, 0.6) ** 2))
@@ -88,7 +91,10 @@ def frequency_separation(original: Tensor, version: Tensor) -> Tensor:
 def guided_filter(original: Tensor, version: Tensor, radius: float = 1 / 64, eps: float = 1e-3) -> Tensor:
     """The version filtered with the original as its guide, channel by channel (He et al., 2010)."""
     sigma = max(original.shape[2:]) * radius
-    mean = lambda x: blurred(x, sigma)  # noqa: E731
+
+    def mean(x: Tensor) -> Tensor:
+        return blurred(x, sigma)
+
     a = (mean(original * version) - mean(original) * mean(version)) / (mean(original**2) - mean(original) ** 2 + eps)
     b = mean(version) - a * mean(original)
     return mean(a) * original + mean(b)
@@ -129,7 +135,7 @@ def detail_error(result: Tensor, truth: Tensor) -> float:
 
 def measure(files: list[Path], side: int) -> dict[str, dict[str, list[float]]]:
     """For every method and case: the errors, and under "seconds" the times."""
-    found = {name: {key: [] for key in (*CASES, "detail", "seconds")} for name in METHODS}
+    found: dict[str, dict[str, list[float]]] = {name: {key: [] for key in (*CASES, "detail", "seconds")} for name in METHODS}
     photos = [read_image(file).rgb_tensor() for file in files]
     for n, photo in enumerate(photos):
         scale = min(1.0, side / max(photo.shape[2:]))

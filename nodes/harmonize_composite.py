@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..raiha_core import video
@@ -167,10 +169,12 @@ class HarmonizeComposite(io.ComfyNode):
         way = video.Way(MODES[video_mode], smoothing, anchor)
         shown = sum(not batch.empty(i) for i in range(len(batch)))
         steps = Steps(shown + (1 if way.mode == "anchor" else shown))
-        placed, pieces = video.harmonize_clip(
-            harmonizer, batch, each, way, steps.step, strength=strength, caution=caution, part_of_change=PARTS[what]
+        placed = video.transforms(harmonizer, batch, each, way, steps.step, caution=caution)
+        out = torch.empty_like(batch.images, device=model_management.intermediate_device())
+        pieces = video.rendered(
+            harmonizer, batch, placed, steps.step, lambda i: place_in(out, i), strength=strength, part_of_change=PARTS[what]
         )
-        out, notices = collected(batch, placed, pieces, strength, harmonizer.model.input_size)
+        notices = collect(out, batch, placed, pieces, strength, harmonizer.model.input_size)
         notices = [*batch.notices(), *notices]
         for notice in notices:
             logging.getLogger("raiha").warning("Harmonize Composite: %s", notice)
@@ -200,24 +204,31 @@ def stitched(batch: Frames, original: Tensor) -> Frames:
     return Frames(out, batch.masks)
 
 
-def collected(
-    batch: Frames, placed: Sequence[PlacedTransform | None], pictures: Iterable[Picture], strength: float, seen_at: int
-) -> tuple[Tensor, list[str]]:
-    """The harmonised frames in ComfyUI's form, and why nothing was changed where that is so.
+def place_in(out: Tensor, i: int) -> NDArray[np.float32] | None:
+    """Where frame `i` can be written to as it is; None where its type, its channels or its place are others than the core's."""
+    plain = out.dtype == torch.float32 and out.device.type == "cpu" and out.shape[-1] == 3
+    return out[i].numpy() if plain else None
+
+
+def collect(
+    out: Tensor, batch: Frames, placed: Sequence[PlacedTransform | None], pictures: Iterable[Picture], strength: float, seen_at: int
+) -> list[str]:
+    """Fill `out` with the harmonised frames in ComfyUI's form; says why nothing was changed where that is so.
 
     What lies outside the masks is taken from the input, in its precision. `seen_at` is the side of the picture that the model saw.
     """
-    out = torch.empty_like(batch.images, device=model_management.intermediate_device())
     reasons: dict[str, int] = {}
     for i, picture in enumerate(pictures):
-        frame, place = batch.images[i].to(out.device), placed[i]
+        place, there = placed[i], place_in(out, i)
         if place is None:
-            out[i] = frame
+            out[i] = batch.images[i].to(out.device)
             continue
         before, mask = batch.picture(i), batch.mask(i)
         if strength > 0 and not visibly_changed(before, picture, mask):
             why = why_unchanged(before, mask, place.box, seen_at, place.transform, strength)
             reasons[why] = reasons.get(why, 0) + 1
+        if there is not None and np.may_share_memory(there, picture.rgb):
+            continue
         changed = torch.from_numpy(picture.native()).to(out)
-        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, frame)
-    return out, [why if len(batch) == 1 else f"{why} ({count} of {len(batch)} images)" for why, count in reasons.items()]
+        out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), changed, batch.images[i].to(out.device))
+    return [why if len(batch) == 1 else f"{why} ({count} of {len(batch)} images)" for why, count in reasons.items()]

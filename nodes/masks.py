@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,21 +30,33 @@ class Masks:
 
     given: Tensor
     size: tuple[int, int]
+    _kept: dict[str, tuple[int, Mask]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def number(self, i: int) -> int:
         """Which of the masks belongs to image `i`."""
         return min(i, len(self.given) - 1)
 
     def mask(self, i: int) -> Mask:
-        """The mask of image `i`, in the images' size; the brightest value of all masks is white."""
-        mask = self.given[self.number(i)].float()
+        """The mask of image `i`, in the images' size; the brightest value of all masks is white. Kept for the next call."""
+        number = self.number(i)
+        kept = self._kept.get("last")
+        if kept is None or kept[0] != number:
+            kept = self._kept["last"] = number, self._made(number)
+        return kept[1]
+
+    def _made(self, number: int) -> Mask:
+        mask = self.given[number].float()
         if mask.shape != self.size:
             mask = F.interpolate(mask[None, None], size=self.size, mode="bilinear", antialias=True, align_corners=False)[0, 0]
         mask = torch.where(mask >= WHITE, 1.0, mask).clamp(0, 1)
         # A mask alone is brought to white by its own maximum; among others it keeps its share of theirs.
-        share = float(mask.max()) / min(1.0, float(self.given.max()))
+        share = float(mask.max()) / min(1.0, self._brightest)
         whole: Mask = as_mask(mask) * np.float32(share if share < WHITE else 1)
         return whole
+
+    @functools.cached_property
+    def _brightest(self) -> float:
+        return float(self.given.max())
 
     def empty(self, i: int) -> bool:
         """Whether image `i` shows no foreground."""

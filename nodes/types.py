@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -54,13 +54,18 @@ class Frames:
 
     images: Tensor
     masks: Masks
+    _kept: dict[str, tuple[int, Picture]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def picture(self, i: int) -> Picture:
-        """One composite."""
-        return as_picture(self.images[i].permute(2, 0, 1), f"The image of frame {i}" if len(self) > 1 else "The image")
+        """One composite; the last one is kept, since several steps in a row ask for it."""
+        kept = self._kept.get("last")
+        if kept is None or kept[0] != i:
+            kept = i, as_picture(self.images[i].permute(2, 0, 1), f"The image of frame {i}" if len(self) > 1 else "The image")
+            self._kept["last"] = kept
+        return kept[1]
 
     def mask(self, i: int) -> Mask:
         """The mask of one composite; the brightest value of all masks counts as white, so that objects may fade in and out."""

@@ -34,6 +34,7 @@ def apply_transform(
     strength: float = 1.0,
     part_of_change: Part = "both",
     device: torch.device | str = "cpu",
+    into: NDArray[Any] | None = None,
 ) -> Picture:
     """Apply a transform to what lies under a mask; everything outside is copied bit for bit.
 
@@ -44,11 +45,13 @@ def apply_transform(
         strength: 0 gives the input back, 1 the full effect, up to 2 more of the same; in proportion, within what can be shown.
         part_of_change: of the change only the brightness, only the colour, or both.
         device: where to compute.
+        into: an array of the picture's shape and type to put the result into; None makes one.
 
     Returns:
         a new picture of the same depth; float pictures keep values above 1.
     """
-    out = picture.rgb.copy()
+    out = np.empty_like(picture.rgb) if into is None else into
+    out[...] = picture.rgb
     if strength > 0:
         rows, columns = np.flatnonzero(mask.max(1) > 0), np.flatnonzero(mask.max(0) > 0)
         left, right = int(columns[0]), int(columns[-1]) + 1

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import socket
 import struct
 import time
@@ -32,8 +33,7 @@ def replacing(target: Path) -> Iterator[Path]:
     followed. Raises what the block raises, and OSError.
     """
     target = Path(os.path.realpath(target))
-    clear(target.parent)
-    part = target.with_name(f".{target.stem[:40]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.raihapart{target.suffix.lower()}")
+    part = _part_of(target)
     try:
         # Exclusive creation, not tempfile: the file gets the user's usual permissions.
         with part.open("xb"):
@@ -42,6 +42,25 @@ def replacing(target: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(target: Path) -> Iterator[Path]:
+    """As `replacing`, for a folder to fill; where there is a `target` already it is removed just before the new one takes its place."""
+    part = _part_of(target)
+    try:
+        part.mkdir()
+        yield part
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _part_of(target: Path) -> Path:
+    """Where `target` is filled: beside it, in a folder that has been cleared of what killed processes left."""
+    clear(target.parent)
+    return target.with_name(f".{target.stem[:40]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}.raihapart{target.suffix.lower()}")
 
 
 def atomically(file: Path, write: Callable[[Path], None]) -> None:
@@ -66,7 +85,7 @@ def atomically(file: Path, write: Callable[[Path], None]) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Remove from a folder the unfinished files that no running process owns; looks once in a while only, since batches write much."""
+    """Remove from a folder the unfinished files and folders that no running process owns; looks seldom, since batches write much."""
     now = time.monotonic()
     if now - _cleared.get(folder, -_INTERVAL) < _INTERVAL:
         return
@@ -74,9 +93,12 @@ def clear(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             found = _PART.match(entry.name)
-            if found and entry.is_file(follow_symlinks=False) and _abandoned(entry, found["host"], int(found["pid"])):
+            if found and not entry.is_symlink() and _abandoned(entry, found["host"], int(found["pid"])):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                    if entry.is_dir():
+                        shutil.rmtree(entry.path, ignore_errors=True)
+                    elif entry.is_file():
+                        os.unlink(entry.path)
 
 
 def _abandoned(entry: os.DirEntry[str], host: str, pid: int) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .apply import PlacedTransform as PlacedTransform
@@ -51,9 +52,17 @@ class Result:
 class _Done:
     picture: Picture
     placed: PlacedTransform
-    looks: tuple[Attention, ...]
+    attention: tuple[Attention, ...]
     changed: bool
     notices: tuple[str, ...]
+
+
+class Shown(NamedTuple):
+    """What a model is shown of a composite: `picture` `(1, 3, S, S)` and `mask` `(1, 1, S, S)`, squashed from the `box` of it."""
+
+    picture: Tensor
+    mask: Tensor
+    box: Box
 
 
 class Harmonizer:
@@ -113,23 +122,54 @@ class Harmonizer:
         Raises:
             RaihaError: the caution is no number from 0 to 1, or the model's answer is not finite.
         """
-        # Handed on only where it is given, so that models which know of no caution need not take it.
-        more = {} if caution is None else {"caution": _within(caution, 1, "caution")}
+        seen = self.shown(composite, mask, box)
+        with torch.inference_mode():
+            prediction = self.model.predict(seen.picture, seen.mask, list(references) or None, attention=attention, **_cautiously(caution))
+            transform = bounded(prediction.transform, seen.picture, seen.mask)
+        return PlacedTransform(transform, seen.box), prediction.attention
+
+    def shown(self, composite: Picture, mask: Mask, box: Box | None = None, same_mask: Shown | None = None) -> Shown:
+        """What the model is shown of a composite; arguments as for `predict`.
+
+        Args:
+            same_mask: what it was shown of another composite with this mask and box, so that both are not looked for again.
+        """
+        if same_mask is not None:
+            return same_mask._replace(picture=view(composite, same_mask.box, self.model.input_size, mask).to(self.device))
         if box is None:
             box = crop_box(mask) if self.model.crops else Box(0, 0, *composite.size)
         size = self.model.input_size
-        small = view(composite, box, size, mask).to(self.device)
-        small_mask = view_mask(mask, box, size).to(self.device)
+        return Shown(view(composite, box, size, mask).to(self.device), view_mask(mask, box, size).to(self.device), box)
+
+    def predict_shown(
+        self, shown: Sequence[Shown], references: Sequence[Tensor] = (), *, caution: float | None = None
+    ) -> list[PlacedTransform]:
+        """As `predict`, for several composites together, such as frames of a clip; the references serve all of them.
+
+        Args:
+            shown: what `shown` gave; at least one.
+            references: as `prepare_references` gives them.
+            caution: see `harmonize`.
+
+        Raises:
+            RaihaError: as `predict`.
+        """
+        pictures, masks = torch.cat([s.picture for s in shown]), torch.cat([s.mask for s in shown])
         with torch.inference_mode():
-            prediction = self.model.predict(small, small_mask, list(references) or None, attention=attention, **more)
-            transform = bounded(prediction.transform, small, small_mask)
-        return PlacedTransform(transform, box), prediction.attention
+            found = self.model.predict_batch(pictures, masks, list(references) or None, **_cautiously(caution))
+            return [PlacedTransform(bounded(t, s.picture, s.mask), s.box) for t, s in zip(found, shown, strict=True)]
 
     def apply(
-        self, composite: Picture, mask: Mask, placed: PlacedTransform, strength: float = 1.0, part_of_change: Part = "both"
+        self,
+        composite: Picture,
+        mask: Mask,
+        placed: PlacedTransform,
+        strength: float = 1.0,
+        part_of_change: Part = "both",
+        into: NDArray[Any] | None = None,
     ) -> Picture:
         """Apply a transform where the model is; see `apply_transform`."""
-        return apply_transform(composite, mask, placed, strength, part_of_change, self.device)
+        return apply_transform(composite, mask, placed, strength, part_of_change, self.device, into)
 
     def harmonize(
         self,
@@ -149,7 +189,7 @@ class Harmonizer:
             return self._harmonize_batch(composite, mask, prepared, strength, caution, attention, resize_mask)
         picture = as_picture(composite, "The composite")
         done = self._one(picture, noted_mask(mask, picture), prepared, strength, caution, attention, resize_mask)
-        return Result(like(done.picture, composite), done.looks, (done.placed,), tuple(prepared), (done.changed,), done.notices)
+        return Result(like(done.picture, composite), done.attention, (done.placed,), tuple(prepared), (done.changed,), done.notices)
 
     def _one(
         self,
@@ -162,12 +202,12 @@ class Harmonizer:
         resize_mask: bool,
     ) -> _Done:
         fitted, notices = fit_noted_mask(mask, picture, resize_mask)
-        placed, look = self.predict(picture, fitted, references, attention=attention, caution=caution)
+        placed, attended = self.predict(picture, fitted, references, attention=attention, caution=caution)
         result = self.apply(picture, fitted, placed, strength)
         changed = strength > 0 and visibly_changed(picture, result, fitted)
         if strength > 0 and not changed:
             notices += (why_unchanged(picture, fitted, placed.box, self.model.input_size, placed.transform, strength),)
-        return _Done(result, placed, () if look is None else (look,), changed, picture.notices + notices)
+        return _Done(result, placed, () if attended is None else (attended,), changed, picture.notices + notices)
 
     def _harmonize_batch(
         self,
@@ -192,12 +232,17 @@ class Harmonizer:
             all_done.append(done)
         return Result(
             out,
-            tuple(look for done in all_done for look in done.looks),
+            tuple(attended for done in all_done for attended in done.attention),
             tuple(done.placed for done in all_done),
             tuple(references),
             tuple(done.changed for done in all_done),
             tuple(dict.fromkeys(n for done in all_done for n in done.notices)),
         )
+
+
+def _cautiously(caution: float | None) -> dict[str, float]:
+    """Handed on only where it is given, so that models which know of no caution need not take it."""
+    return {} if caution is None else {"caution": _within(caution, 1, "caution")}
 
 
 def _within(value: float, most: float, name: str) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .errors import RaihaError
 from .image import Mask, NotedMask, Picture, from_array, from_pil, read_image
-from .image.masks import noted_alpha_mask, noted_mask_from, noted_mask_of, read_noted_mask
+from .image.masks import among, noted_alpha_mask, noted_mask_from, noted_mask_of, read_noted_mask
 
 
 @runtime_checkable
@@ -73,12 +73,12 @@ def as_mask(mask: Any) -> Mask:
     Raises:
         RaihaError: it is none of these or cannot be read.
     """
-    return _as_noted_mask(mask).mask
+    return as_noted_mask(mask).mask
 
 
 def noted_mask(mask: Any, composite: Picture) -> NotedMask:
     """As `as_mask`, with what should be said; None takes the composite's alpha."""
-    return noted_alpha_mask(composite) if mask is None else _as_noted_mask(mask)
+    return noted_alpha_mask(composite) if mask is None else as_noted_mask(mask)
 
 
 def noted_masks(masks: Any, frames: int) -> list[NotedMask]:
@@ -90,16 +90,16 @@ def noted_masks(masks: Any, frames: int) -> list[NotedMask]:
         RaihaError: another number of masks than of frames.
     """
     if not isinstance(masks, Tensor) or masks.ndim < 3 or masks.shape[0] == 1:
-        return [_as_noted_mask(masks)]
+        return [as_noted_mask(masks)]
     if len(masks) != frames:
         raise RaihaError(f"There are {len(masks)} masks for {frames} frames; give one mask for all frames or one per frame.")
-    tops = dense(masks, "The mask").flatten(1).amax(1).float()
-    noted = [_as_noted_mask(m) for m in masks]
-    # Each came to white by its own maximum: back to what it was beside the brightest.
-    return [NotedMask(n.mask * float(top / tops.max()) if top > 0 else n.mask, n.notices) for n, top in zip(noted, tops, strict=True)]
+    noted = [as_noted_mask(m) for m in masks]
+    brightest = max(n.peak for n in noted)
+    return [n._replace(mask=among(n, brightest)) for n in noted]
 
 
-def _as_noted_mask(mask: Any) -> NotedMask:
+def as_noted_mask(mask: Any) -> NotedMask:
+    """As `as_mask`, with what should be said of it."""
     if isinstance(mask, str | os.PathLike):
         return read_noted_mask(mask)
     if isinstance(mask, Picture):

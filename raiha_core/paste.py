@@ -107,37 +107,37 @@ def place(
     """
     if not alpha.any():
         raise RaihaError("The object's mask is empty, so there is nothing to paste; connect the mask that shows the object.")
-    sheet = torch.cat([colours * alpha, alpha], 1)
+    layer = torch.cat([colours * alpha, alpha], 1)
     if placement.mirror:
-        sheet = sheet.flip(3)
+        layer = layer.flip(3)
     factor = placement.factor((alpha.shape[2], alpha.shape[3]), size)
-    sheet = _resized(sheet, min(factor, 1.0))
+    layer = _resized(layer, min(factor, 1.0))
     quarters = round(placement.rotation / 90)
-    sheet = torch.rot90(sheet, -quarters, (2, 3))
+    layer = torch.rot90(layer, -quarters, (2, 3))
     enlarged, turned = max(factor, 1.0), math.radians(placement.rotation - 90 * quarters)
     margin = shrink_edge + math.ceil(feather)
     if enlarged == 1 and turned == 0:
-        sheet, box = _moved(sheet, size, placement, margin)
+        layer, box = _moved(layer, size, placement, margin)
     else:
-        sheet, box = _sampled(sheet, size, placement, enlarged, turned, margin)
-    before = sheet[:, 3:]
+        layer, box = _sampled(layer, size, placement, enlarged, turned, margin)
+    before = layer[:, 3:]
     after = _feathered(_shrunk(before, shrink_edge), feather)
     if not after.any():
         raise RaihaError("Nothing of the object is left in the picture; move it in, enlarge it, or lower shrink edge and feather.")
-    return Patch(sheet[:, :3] / before.clamp_min(_BARE), after, box, size)
+    return Patch(layer[:, :3] / before.clamp_min(_BARE), after, box, size)
 
 
-def _resized(sheet: Tensor, factor: float) -> Tensor:
+def _resized(layer: Tensor, factor: float) -> Tensor:
     if factor == 1:
-        return sheet
-    height, width = (max(1, round(side * factor)) for side in sheet.shape[2:])
-    small = F.interpolate(sheet, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
+        return layer
+    height, width = (max(1, round(side * factor)) for side in layer.shape[2:])
+    small = F.interpolate(layer, size=(height, width), mode="bicubic", antialias=True, align_corners=False)
     return _bounded(small)
 
 
-def _bounded(sheet: Tensor) -> Tensor:
+def _bounded(layer: Tensor) -> Tensor:
     """Without what cubics draw beyond: alpha in [0, 1], no colour below black."""
-    return torch.cat([sheet[:, :3].clamp_min(0), sheet[:, 3:].clamp(0, 1)], 1)
+    return torch.cat([layer[:, :3].clamp_min(0), layer[:, 3:].clamp(0, 1)], 1)
 
 
 def _visible(centre: tuple[float, float], half: tuple[float, float], size: tuple[int, int], margin: int) -> Box:
@@ -153,34 +153,34 @@ def _visible(centre: tuple[float, float], half: tuple[float, float], size: tuple
     return Box(low[0], low[1], high[0], high[1])
 
 
-def _moved(sheet: Tensor, size: tuple[int, int], placement: Placement, margin: int) -> tuple[Tensor, Box]:
+def _moved(layer: Tensor, size: tuple[int, int], placement: Placement, margin: int) -> tuple[Tensor, Box]:
     """Moved by whole pixels."""
-    height, width = sheet.shape[2:]
+    height, width = layer.shape[2:]
     top, left = round(placement.y * size[0] - height / 2), round(placement.x * size[1] - width / 2)
     box = _visible((top + height / 2, left + width / 2), (height / 2, width / 2), size, margin)
-    out = sheet.new_zeros(1, 4, box.height, box.width)
+    out = layer.new_zeros(1, 4, box.height, box.width)
     rows = slice(max(top, box.top), min(top + height, box.bottom))
     columns = slice(max(left, box.left), min(left + width, box.right))
     if rows.start < rows.stop and columns.start < columns.stop:
-        out[:, :, rows.start - box.top : rows.stop - box.top, columns.start - box.left : columns.stop - box.left] = sheet[
+        out[:, :, rows.start - box.top : rows.stop - box.top, columns.start - box.left : columns.stop - box.left] = layer[
             :, :, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
         ]
     return out, box
 
 
-def _sampled(sheet: Tensor, size: tuple[int, int], placement: Placement, enlarged: float, turned: float, margin: int) -> tuple[Tensor, Box]:
+def _sampled(layer: Tensor, size: tuple[int, int], placement: Placement, enlarged: float, turned: float, margin: int) -> tuple[Tensor, Box]:
     """Enlarged and turned, only as much of it as the background shows."""
-    height, width = sheet.shape[2:]
+    height, width = layer.shape[2:]
     cos, sin = math.cos(turned), math.sin(turned)
     half = [abs(a) * height * enlarged / 2 + abs(b) * width * enlarged / 2 for a, b in ((cos, sin), (sin, cos))]
     centre = placement.y * size[0], placement.x * size[1]
     box = _visible(centre, (half[0], half[1]), size, margin)
-    dy = (torch.arange(box.top, box.bottom, dtype=torch.float32, device=sheet.device) + 0.5 - centre[0])[:, None]
-    dx = (torch.arange(box.left, box.right, dtype=torch.float32, device=sheet.device) + 0.5 - centre[1])[None, :]
-    # Turned back and shrunk back, as shares of the sheet's half sides: what grid_sample wants.
+    dy = (torch.arange(box.top, box.bottom, dtype=torch.float32, device=layer.device) + 0.5 - centre[0])[:, None]
+    dx = (torch.arange(box.left, box.right, dtype=torch.float32, device=layer.device) + 0.5 - centre[1])[None, :]
+    # Turned back and shrunk back, as shares of the layer's half sides: what grid_sample wants.
     u = (dx * cos + dy * sin) * (2 / (enlarged * width))
     v = (dy * cos - dx * sin) * (2 / (enlarged * height))
-    drawn = F.grid_sample(sheet, torch.stack([u, v], -1)[None], mode="bicubic", padding_mode="border", align_corners=False)
+    drawn = F.grid_sample(layer, torch.stack([u, v], -1)[None], mode="bicubic", padding_mode="border", align_corners=False)
     # The picture's own border: as sharp as a pixel, however much it is enlarged.
     across, down = ((1 - p.abs()) * (enlarged * side / 2) + 0.5 for p, side in ((u, width), (v, height)))
     return _bounded(drawn) * across.clamp(0, 1) * down.clamp(0, 1), box

@@ -19,8 +19,10 @@ from torch.nn import functional as F
 
 from .apply import PlacedTransform, apply_transform
 from .errors import RaihaError
-from .image import Box, Mask, Picture, fit_mask, shrink
-from .inputs import ImageLike, as_mask, as_picture, like
+from .image import Box, Mask, NotedMask, Picture, fit_noted_mask, shrink
+from .image.masks import FittedMask
+from .image.view import view
+from .inputs import ImageLike, as_picture, like, noted_mask
 from .models.guided import LocalColours, fit_local_colours
 
 SIDE = 384
@@ -74,7 +76,7 @@ def fit_look(original: Picture, version: Picture, mask: Mask | None = None, devi
             f"The original is {width} x {height} but the version {columns} x {rows}, which are other proportions; "
             "give a version of the whole picture."
         )
-    s, t = (shrink(p.rgb, Box(0, 0, *p.size), SIDE).clamp(0, 1).to(device or "cpu") for p in (original, version))
+    s, t = (view(p, Box(0, 0, *p.size), SIDE).clamp(0, 1).to(device or "cpu") for p in (original, version))
     weight = torch.ones_like(s[:, :1])
     if mask is not None:
         weight = shrink(mask, Box(0, 0, *mask.shape), SIDE).clamp(0, 1).to(s)
@@ -115,14 +117,18 @@ def transfer_look(
     if not 0 <= strength <= 1:
         raise RaihaError(f"The strength is {strength}; give a number from 0 to 1.")
     picture, edited = as_picture(original, "The original"), as_picture(version, "The version")
-    fitted = np.ones(picture.size, np.float32) if mask is None else _whole_or(as_mask(mask), picture.size, resize_mask)
+    fitted = np.ones(picture.size, np.float32)
+    if mask is not None:
+        fitted = fit_region(noted_mask(mask, picture), picture, resize_mask).mask
     look = fit_look(picture, edited, None if mask is None else fitted, device)
     return like(apply_look(picture, look, fitted, strength), original)
 
 
-def _whole_or(mask: Mask, size: tuple[int, int], resize: bool) -> Mask:
-    """A mask that fits; other than for harmonising, it may cover everything."""
-    return np.ones(size, np.float32) if mask.shape == size and mask.min() >= 1 else fit_mask(mask, size, resize)
+def fit_region(mask: NotedMask, picture: Picture, resize: bool = False) -> FittedMask:
+    """As `fit_noted_mask`; other than for harmonising, a mask may cover everything."""
+    if mask.mask.shape == picture.size and mask.mask.min() >= 1:
+        return FittedMask(mask.mask, mask.notices)
+    return fit_noted_mask(mask, picture, resize)
 
 
 def apply_look(original: Picture, look: Look, mask: Mask, strength: float = 1.0) -> Picture:

@@ -10,7 +10,8 @@ from .models import ColorTransform
 
 VISIBLE = 1.5 / 255
 """Of white: what no sample was moved by is no change. Rounding alone moves a sample by one 8-bit step."""
-_STRIP = 2**20
+_STRIP = 2**16
+"""Pixels that are compared at a time; most pictures change in the first strip."""
 _THIN = 4.0
 """Pixels of the model's picture that a foreground must cover to be looked at for what it is."""
 _GRID = 64

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from raiha_core import atomic
-from raiha_core.atomic import atomically, replacing
+from raiha_core.atomic import atomically, replacing, replacing_folder
 from raiha_core.errors import RaihaError
 
 DIES = """
@@ -56,7 +56,7 @@ def test_what_others_are_writing_stays(tmp_path):
 def test_a_folder_is_looked_through_once_in_a_while(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "_INTERVAL", 60.0)
     looked = []
-    monkeypatch.setattr(atomic.os, "scandir", lambda folder: looked.append(folder) or iter(()))
+    monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or iter(()))
     for i in range(5):
         atomically(tmp_path / f"{i}.png", lambda part: part.write_bytes(b"x") and None)
     assert looked == [tmp_path]
@@ -67,3 +67,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RaihaError, match="memory ran out"):
         atomically(tmp_path / "x.bin", lambda part: (_ for _ in ()).throw(MemoryError))
     assert (tmp_path / "x.bin").read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+
+
+DIES_IN_A_FOLDER = DIES.replace("import replacing", "import replacing_folder as replacing").replace("part.write", "(part / 'x').write")
+
+
+def test_folders_appear_whole_or_not_at_all(tmp_path):
+    done = subprocess.run([sys.executable, "-c", DIES_IN_A_FOLDER, str(tmp_path / "vectors")], check=False)
+    assert done.returncode == 9 and [p.name[:9] for p in tmp_path.iterdir()] == [".vectors."]
+    with replacing_folder(tmp_path / "vectors") as part:
+        (part / "a").write_bytes(b"1")
+    assert [p.name for p in tmp_path.iterdir()] == ["vectors"]
+    with pytest.raises(ZeroDivisionError), replacing_folder(tmp_path / "vectors") as part:
+        raise ZeroDivisionError
+    assert [p.name for p in tmp_path.rglob("*")] == ["vectors", "a"]
+    with replacing_folder(tmp_path / "vectors") as part:
+        (part / "b").write_bytes(b"2")
+    assert [p.name for p in tmp_path.rglob("*")] == ["vectors", "b"]

@@ -36,7 +36,7 @@ class Extreme(HarmonizationModel):
         super().__init__()
         self.transform = transform
 
-    def predict(self, composite, mask, references=None, *, attention=False):
+    def predict(self, composite, mask, references=None, *, attention=False, caution=None):
         return Prediction(self.transform)
 
 

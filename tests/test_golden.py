@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -43,7 +44,7 @@ def test_a_small_silent_change_would_be_noticed(golden: ModuleType, monkeypatch:
         made = golden.made()
         return max(float(np.abs(made[name] - expected[name]).max()) for name in expected)
 
-    turned = edges.Edge.step.fget
+    turned = inspect.getattr_static(edges.Edge, "step").fget
     monkeypatch.setattr(edges.Edge, "step", property(lambda edge: -turned(edge)))
     assert apart() > LEVELS
     monkeypatch.undo()

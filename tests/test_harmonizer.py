@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ class Fixed(HarmonizationModel):
         super().__init__()
         self.transform, self.input_size, self.shown = transform, input_size, []
 
-    def predict(self, composite, mask, references=None, *, attention=False):
+    def predict(self, composite, mask, references=None, *, attention=False, caution=None):
         self.shown.append((composite, mask, references))
         look = None
         if attention:
@@ -206,6 +207,7 @@ def test_references_in_every_form(tmp_path, photo, mask):
     assert len(shown) == 6 and all(r.shape == (1, 3, 32, 32) for r in shown)
     assert all(torch.equal(r, shown[0]) for r in shown[:5]) and torch.allclose(shown[5], torch.tensor(0.25))
     assert len(result.references) == 6
+    bad: Any
     for bad in ("none.png", 7, np.zeros((0, 3, 3), np.uint8)):
         with pytest.raises(RaihaError):
             Harmonizer(model).harmonize(photo, mask, [bad])
@@ -248,6 +250,7 @@ def test_predict_and_apply_apart_with_a_box_of_ones_own(photo, mask):
     picture, box = from_array(photo), Box(0, 0, 30, 56)
     placed, look = model.predict(picture, mask, box=box, attention=True)
     assert placed.box == box and look is not None
+    assert isinstance(placed.transform, AffineMap)
     averaged = PlacedTransform(AffineMap((placed.transform.matrix + constant(1, 1, 1).matrix) / 2), box)
     assert np.abs(model.apply(picture, mask, averaged).rgb[15, 30] - photo[15, 30] * 0.75).max() <= 0.51
 

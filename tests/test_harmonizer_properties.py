@@ -26,7 +26,7 @@ class Wild(HarmonizationModel):
         noise = torch.randn(12, 5, 7, generator=torch.Generator().manual_seed(3))
         self.transform = AffineMap(noise)
 
-    def predict(self, composite, mask, references=None, *, attention=False):
+    def predict(self, composite, mask, references=None, *, attention=False, caution=None):
         assert composite.isfinite().all() and mask.isfinite().all() and float(mask.max()) > 0
         return Prediction(self.transform)
 

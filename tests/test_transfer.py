@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from raiha_core.errors import RaihaError
 from raiha_core.image import from_array, read_image
 from raiha_core.image.colour import linear_to_srgb, srgb_to_linear
+from raiha_core.image.spaces import decode_curve, make_profile, space_of
 from raiha_core.transfer import fit_look, transfer_look
 
 GALLERY = Path(__file__).parents[1] / "raiha_core" / "demo_data" / "gallery"
@@ -118,3 +120,20 @@ def test_mistakes_are_one_sentence(photo: Tensor) -> None:
         transfer_look(photo[0], photo[0], strength=1.5)
     with pytest.raises(RaihaError, match="mask is empty"):
         transfer_look(photo[0], photo[0], torch.zeros(288, 384))
+
+
+def test_the_spaces_of_both_files_count(photo: Tensor) -> None:
+    """An original in Display P3 and a version that counts to 255 are the same pictures as their sRGB twins."""
+    srgb = from_array((photo[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    version = from_array((relit(photo)[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    primaries = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
+    icc = make_profile(1.0, (0.3127, 0.3290), primaries, decode_curve())
+    space = space_of(icc)
+    assert space is not None
+    own = space.from_srgb(srgb.rgb_tensor())[0].permute(1, 2, 0).numpy()
+    wide = replace(srgb, rgb=(own * 65535).round().clip(0, 65535).astype(np.uint16), icc=icc)
+    twin, result = transfer_look(srgb, version), transfer_look(wide, version)
+    assert away(result.rgb_tensor(), twin.rgb_tensor()) < 1.0 < away(twin.rgb_tensor(), srgb.rgb_tensor())
+    counted = from_array(version.rgb.astype(np.float32))
+    assert counted.white == 255
+    assert away(transfer_look(srgb, counted).rgb_tensor(), twin.rgb_tensor()) < 0.5

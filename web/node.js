@@ -48,7 +48,9 @@ export function keepShown(node, root) {
     if (root.isConnected || !old?.root.isConnected) shown.set(key, { node, root })
   }
   // The renderer follows a little after the graph.
-  const soon = () => [0, 50, 250, 1000].forEach((wait) => setTimeout(check, wait))
+  const soon = () => {
+    for (const wait of [0, 50, 250, 1000]) setTimeout(check, wait)
+  }
   after(node, 'onAdded', soon)
   after(node, 'onConfigure', soon)
   soon()

@@ -26,7 +26,9 @@ function loadedPicture(node, inputName) {
   const value = origin?.type === 'LoadImage' ? widgetOf(origin, 'image')?.value : null
   if (typeof value !== 'string' || !value) return null
   // 'folder/name.png [output]', as the frontend notes where a picture lies.
-  const [, path, type] = /^(.*?)(?: \[(\w+)\])?$/.exec(value)
+  const named = /^(.*?)(?: \[(\w+)\])?$/.exec(value)
+  if (!named) return null
+  const [, path, type] = named
   const parts = path.split('/')
   return viewAddress({ filename: parts.pop(), subfolder: parts.join('/'), type: type ?? 'input' })
 }

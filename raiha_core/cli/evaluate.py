@@ -246,7 +246,7 @@ def _write_sheets(
 ) -> list[str]:
     import random
 
-    from ..evaluation.sheet import contact_sheet
+    from ..evaluation.comparison import comparison_sheet
     from ..image import atomically
 
     chosen = [(m, r) for m, r in zip(methods, reports, strict=True) if m.model and not m.untouched and r.values("fmse")]
@@ -265,7 +265,7 @@ def _write_sheets(
         (file.with_stem(f"{file.stem}-random"), some, f"{len(some)} random pictures"),
     ):
         wide = len(subset) > 12
-        drawn = contact_sheet(subset, shown, theirs, resolution, title=title, columns=1 + wide, tile=192 if wide else 256)
+        drawn = comparison_sheet(subset, shown, theirs, resolution, title=title, columns=1 + wide, tile=192 if wide else 256)
         atomically(path, lambda part, drawn=drawn: drawn.save(part))  # type: ignore[misc]
         written.append(str(path))
     return written

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EmptyMaskError, RaihaError
-from .pairing import Found, Job, find_jobs
+from .large import run_large
+from .pairing import Found, Job, find_jobs, is_clip
 from .quiet import without_decoders_noise
 from .record import Records, digest, stamp
 
@@ -70,6 +71,22 @@ class Options:
 @click.option("--attention", type=FILE, default=None, help="Write a picture of where the foreground looked; a folder for a batch.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size.")
 @click.option("--page", default=None, type=click.IntRange(1), help="Page or frame of files of several; default the first.")
+@click.option(
+    "--video-mode",
+    type=click.Choice(["one", "smooth", "anchor", "each"]),
+    default=None,
+    help="Of a clip: one change for all frames (the default), smoothed over time, that of the anchor, or each frame's own.",
+)
+@click.option("--smoothing", type=float, default=None, help="Of --video-mode smooth: over how many frames to each side. [default: 4]")
+@click.option(
+    "--anchor", type=click.IntRange(0), default=None, help="Of --video-mode anchor: the frame whose change holds, from 0. [default: 0]"
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(0, 51),
+    default=None,
+    help="Of a clip: H.264's constant rate factor; 0 loses nothing, 51 is the worst. [default: 17]",
+)
 @click.option("--overwrite", is_flag=True, help="Do again what a batch has already done.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def command(
@@ -86,6 +103,10 @@ def command(
     attention: Path | None,
     resize_mask: bool,
     page: int | None,
+    video_mode: str | None,
+    smoothing: float | None,
+    anchor: int | None,
+    quality: int | None,
     overwrite: bool,
     as_json: bool,
 ) -> int:
@@ -94,10 +115,44 @@ def command(
     Without MASK the composite's alpha channel is used. For a batch, COMPOSITE and MASK are folders or quoted globs, paired
     by name (a mask may end in _mask), and the output is a folder; a batch started again skips what is done, and makes anew
     what other options, another model or changed files would make otherwise.
+
+    COMPOSITE may be a clip, MASK then a clip, a picture for all frames, or a folder of pictures, one for each frame. The sound is
+    kept; frames are encoded anew, as H.264. A clip that was stopped goes on where it was.
     """
     for name, value, most in (("strength", strength, 2), ("caution", caution, 1)):
         if value is not None and not 0 <= value <= most:
             raise RaihaError(f"The {name} is {value:g}; give a number from 0 to {most}.")
+    of_clips = {"--video-mode": video_mode, "--smoothing": smoothing, "--anchor": anchor, "--quality": quality}
+    given = [name for name, value in of_clips.items() if value is not None]
+    if is_clip(composite):
+        from .clips import ClipOptions, harmonize_file
+
+        unfit = [name for name, value in (("--attention", attention), ("--page", page)) if value is not None]
+        if unfit:
+            raise RaihaError(f"{unfit[0]} is for pictures, and {composite} is a clip; leave it out.")
+        if mask is None:
+            raise RaihaError("A clip needs masks; give a clip of them, one picture, or a folder of pictures, one for each frame.")
+        asked = ClipOptions(
+            Path(composite),
+            mask,
+            output,
+            references,
+            directory,
+            top_k,
+            model,
+            strength,
+            caution,
+            device,
+            resize_mask,
+            video_mode or "one",
+            4.0 if smoothing is None else smoothing,
+            anchor or 0,
+            quality,
+            overwrite,
+        )
+        return harmonize_file(asked, as_json)
+    if given:
+        raise RaihaError(f"{given[0]} is for clips, and {composite} is none; leave it out.")
     found = find_jobs(composite, mask, output, attention)
     jobs, batch = found.jobs, found.batch
     if not batch:
@@ -158,6 +213,9 @@ def run_job(harmonizer: Harmonizer, index: ReferenceIndex | None, job: Job, opti
 
     started = time.monotonic()
     check_output(job.output)
+    done = run_large(harmonizer, index, job, options)
+    if done is not None:
+        return done
     row: dict[str, Any] = {"composite": str(job.composite), "mask": str(job.mask) if job.mask else None, "output": str(job.output)}
     with without_decoders_noise():
         picture = read_image(job.composite, options.page)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import RaihaError
-from ..suffixes import READABLE, WRITABLE
+from ..suffixes import CLIPS, READABLE, WRITABLE
 
 _DECORATION = re.compile(r"^(mask[_\-. ])|([_\-. ](mask|matte|alpha|composite|comp))$", re.IGNORECASE)
 
@@ -48,6 +48,11 @@ class Found(NamedTuple):
 def is_batch(text: str) -> bool:
     """Whether this names many files: a folder or a glob (an existing file of that very name wins)."""
     return not Path(text).is_file() and (Path(text).is_dir() or glob.has_magic(text))
+
+
+def is_clip(text: str) -> bool:
+    """Whether this names a clip, by its suffix."""
+    return Path(text).suffix.lower() in CLIPS and not Path(text).is_dir() and not (glob.has_magic(text) and not Path(text).is_file())
 
 
 def pictures(text: str) -> tuple[list[Path], list[Path]]:
@@ -119,6 +124,8 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
         return Found(_unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False, [], [])
     if mask is not None and not is_batch(mask):
         raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
+    if output.suffix.lower() in CLIPS and not output.is_dir():
+        raise RaihaError(f"The output {output} is a clip, but the composites are pictures; give a folder, or make a clip of them first.")
     if output.is_file() or output.suffix.lower() in WRITABLE:
         raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
     found, left_out = pictures(composite)

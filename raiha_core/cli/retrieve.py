@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import RaihaError
+from .quiet import without_decoders_noise
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 _FILE = click.Path(path_type=Path)
@@ -24,6 +25,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--pin", multiple=True, help="Id or path of a photo to return first; may be repeated.")
 @click.option("--exclude", multiple=True, help="Id or path of a photo never to return; may be repeated.")
 @click.option("--resize-mask", is_flag=True, help="Scale a mask of another size.")
+@click.option("--page", default=None, type=click.IntRange(1), help="Page or frame of files of several; default the first.")
 @click.option("--gallery", type=_FILE, default=None, help="Where the photos lie now, if the gallery was moved.")
 @click.option("--sheet", type=_FILE, default=None, help="Write a contact sheet with scores, a PNG or JPEG.")
 @click.option("--device", default=None, help="Where the encoder runs, for example cpu or cuda.")
@@ -39,6 +41,7 @@ def command(
     pin: tuple[str, ...],
     exclude: tuple[str, ...],
     resize_mask: bool,
+    page: int | None,
     gallery: Path | None,
     sheet: Path | None,
     device: str | None,
@@ -50,7 +53,9 @@ def command(
     """
     import torch
 
-    from ..image import atomically, check_output, fit_mask, read_image, read_mask
+    from ..image import atomically, check_output, fit_noted_mask, read_image
+    from ..image.masks import read_noted_mask
+    from ..image.view import full_view
     from ..references import ReferenceIndex, contact_sheet
     from ..references.index import DEFAULT_WEIGHT
 
@@ -58,8 +63,10 @@ def command(
         if sheet.suffix.lower() not in _SHEETS:
             raise RaihaError(f"cannot write a contact sheet as {sheet.suffix or 'a file without suffix'}: use {', '.join(_SHEETS)}")
         check_output(sheet)
-    image = read_image(composite)
-    picture, area = image.rgb_tensor(), torch.from_numpy(fit_mask(read_mask(mask), image.size, resize_mask))[None, None]
+    with without_decoders_noise():
+        image = read_image(composite, page)
+        fitted, said = fit_noted_mask(read_noted_mask(mask, page), image, resize_mask)
+    picture, area = full_view(image, fitted), torch.from_numpy(fitted)[None, None]
     with ReferenceIndex.open(directory, device=device, gallery=gallery) as index:
         found = index.retrieve(
             picture,
@@ -75,12 +82,13 @@ def command(
         if sheet is not None:
             drawn = contact_sheet(picture, area, found)
             atomically(sheet, lambda file: drawn.save(file))
+    notices = [*image.notices, *said, *found.notices]
     if as_json:
         keys = ("id", "content", "illumination", "score", "region", "size", "pinned")
         rows = [{"path": str(r.path), **{key: getattr(r, key) for key in keys}} for r in found]
-        click.echo(json.dumps({"references": rows, "notices": list(found.notices)}))
+        click.echo(json.dumps({"references": rows, "notices": notices}))
         return
-    for notice in found.notices:
+    for notice in notices:
         click.echo(f"raiha: {notice}", err=True)
     if not found:
         click.echo("no photo fits: lower the minimum scores, or add photos to the index", err=True)

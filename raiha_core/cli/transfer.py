@@ -11,6 +11,7 @@ import click
 
 from ..errors import RaihaError
 from .pairing import is_batch, pair, pictures
+from .quiet import without_decoders_noise
 
 FILE = click.Path(path_type=Path)
 
@@ -46,7 +47,7 @@ def command(
         try:
             if batch:
                 output.mkdir(parents=True, exist_ok=True)
-            rows.append(run_job(*job, strength=strength, device=device, resize_mask=resize_mask))
+            rows.append(run_job(*job, strength, device, resize_mask))
         except RaihaError as error:
             if not batch:
                 raise
@@ -54,6 +55,8 @@ def command(
     if as_json:
         click.echo(json.dumps({"results": rows, "failures": failures} if batch else rows[0]))
     else:
+        for notice in dict.fromkeys(notice for row in rows for notice in row["notices"]):
+            click.echo(f"raiha: {notice}", err=True)
         click.echo(f"{len(rows)} written, {len(failures)} failed" if batch else f"wrote {rows[0]['output']}")
     for failure in failures:
         click.echo(f"raiha: {failure['original']}: {failure['error']}", err=True)
@@ -105,17 +108,34 @@ def _partners(originals: list[Path], given: str) -> dict[Path, Path]:
     return dict(found)
 
 
-def run_job(original: Path, version: Path, mask: Path | None, output: Path, **options: Any) -> dict[str, Any]:
+def run_job(
+    original: Path, version: Path, mask: Path | None, output: Path, strength: float, device: str | None, resize_mask: bool
+) -> dict[str, Any]:
     """Transfer one look and write the result; returns what `--json` prints.
 
     Raises:
         RaihaError: any mistake with one of its files; nothing half-written is left.
     """
-    from ..image import check_output, write_image
-    from ..transfer import transfer_look
+    import numpy as np
+
+    from ..image import check_output, read_image, write_image
+    from ..image.masks import FittedMask, read_noted_mask
+    from ..transfer import apply_look, fit_look, fit_region
+    from ..unchanged import visibly_changed
 
     started = time.monotonic()
     check_output(output)
-    write_image(output, transfer_look(original, version, mask, **options))
+    with without_decoders_noise():
+        picture, edited = read_image(original), read_image(version)
+        region = FittedMask(np.ones(picture.size, np.float32))
+        if mask is not None:
+            region = fit_region(read_noted_mask(mask), picture, resize_mask)
+    look = fit_look(picture, edited, None if mask is None else region.mask, device)
+    result = apply_look(picture, look, region.mask, strength)
+    write_image(output, result)
+    notices = [*picture.notices, *edited.notices, *region.notices]
+    changed = strength > 0 and visibly_changed(picture, result, region.mask)
+    if strength > 0 and not changed:
+        notices.append("Nothing was changed that could be seen: the version looks as the original does there.")
     names = {"original": str(original), "version": str(version), "mask": str(mask) if mask else None, "output": str(output)}
-    return names | {"seconds": round(time.monotonic() - started, 3)}
+    return names | {"changed": changed, "notices": notices, "seconds": round(time.monotonic() - started, 3)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Box = tuple[float, float, float, float]
+Region = tuple[float, float, float, float]
 """(x0, y0, x1, y1) as fractions of width and height; x to the right, y down."""
 
 
@@ -42,13 +42,13 @@ class ContentEncoder(ABC):
     weights_hash: str
     dim: int
     region_side: int = 576
-    more_regions: tuple[Box, ...] = ()
+    more_regions: tuple[Region, ...] = ()
 
     @abstractmethod
     def encode(self, images: Tensor) -> ContentFeatures:
         """Encode pictures `(B, 3, H, W)`, sRGB in [0, 1], of any size; the encoder resizes as it needs."""
 
-    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
+    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Region]) -> Tensor:
         """Vectors of the same regions of several pictures; each is cut out and encoded, unless an encoder knows a shorter way.
 
         Args:
@@ -65,7 +65,7 @@ _CUT_SIDE = 320
 """Longest side of regions handed to an encoder, which resizes further as it needs."""
 
 
-def _cut_all(image: Tensor, boxes: Sequence[Box]) -> Tensor:
+def _cut_all(image: Tensor, boxes: Sequence[Region]) -> Tensor:
     """Regions of a picture `(1, 3, H, W)`, all of the picture's own aspect ratio: `(len(boxes), 3, h, w)`."""
     height, width = image.shape[-2:]
     scale = min(1.0, _CUT_SIDE / max(height, width))
@@ -78,7 +78,7 @@ def _cut_all(image: Tensor, boxes: Sequence[Box]) -> Tensor:
     return torch.cat(parts).clamp(0, 1)
 
 
-def _cut(image: Tensor, box: Box) -> Tensor:
+def _cut(image: Tensor, box: Region) -> Tensor:
     """The pixels of a box, at least one in each direction."""
     height, width = image.shape[-2:]
     left, top = min(int(box[0] * width), width - 1), min(int(box[1] * height), height - 1)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..checkpoint import digest
 from ..errors import RaihaError
-from .base import Box, ContentEncoder, ContentFeatures
+from .base import ContentEncoder, ContentFeatures, Region
 from .mobilenet import LAST, MobileNetV2
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
@@ -31,7 +31,7 @@ CHUNK = 3
 """Pictures that go through the network together: with more, what lies between its layers leaves the processor's cache."""
 
 
-def grid(count: int, width: float) -> tuple[Box, ...]:
+def grid(count: int, width: float) -> tuple[Region, ...]:
     """`count` times `count` boxes, `width` of each side wide, evenly spread."""
     starts = [i * (1 - width) / (count - 1) for i in range(count)]
     return tuple((x, y, x + width, y + width) for y in starts for x in starts)
@@ -60,7 +60,7 @@ class EmbeddedEncoder(ContentEncoder):
     more_regions = grid(3, 0.4)
 
     def __init__(self, net: EmbeddedNet, weights_hash: str, device: torch.device | str = "cpu"):
-        self.net = net.eval().to(device, memory_format=torch.channels_last)
+        self.net = net.eval().to(device).to(memory_format=torch.channels_last)
         self.weights_hash = weights_hash
         self.device = torch.device(device)
 
@@ -97,7 +97,7 @@ class EmbeddedEncoder(ContentEncoder):
         return copy.deepcopy(self.net).to(torch.bfloat16) if self.device.type == "cpu" and multiplies_bfloat16() else self.net
 
     @torch.inference_mode()
-    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Box]) -> Tensor:
+    def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Region]) -> Tensor:
         """See `ContentEncoder.encode_regions`: means of the cells that a region covers in the map of one look at the whole picture.
 
         In bfloat16 where the processor has it. What both cost and find is in docs/retrieval.md.
@@ -110,7 +110,7 @@ class EmbeddedEncoder(ContentEncoder):
         return F.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2).cpu()
 
 
-def cover(box: Box, height: int, width: int) -> Tensor:
+def cover(box: Region, height: int, width: int) -> Tensor:
     """How much of each cell of a map a box covers, `(height, width)` in [0, 1]."""
     overlaps = []
     for start, stop, cells in ((box[1], box[3], height), (box[0], box[2], width)):
@@ -121,5 +121,5 @@ def cover(box: Box, height: int, width: int) -> Tensor:
 
 def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for products of bfloat16."""
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # Not in older versions of torch.
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # Not in older versions of torch.
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))

@@ -47,9 +47,20 @@ def crop_box(mask: Mask, share: float = 0.1, margin: float = 1.5, whole: float =
     whole picture.
     """
     height, width = mask.shape
-    inner = bounding_box(mask, min(0.5, float(mask.max()) / 2))
+    return box_around((height, width), bounding_box(mask, min(0.5, float(mask.max()) / 2)), float(mask.sum()), share, margin, whole)
+
+
+def box_around(size: tuple[int, int], inner: Box, covered: float, share: float = 0.1, margin: float = 1.5, whole: float = 0.7) -> Box:
+    """As `crop_box`, by what is known of the mask.
+
+    Args:
+        size: (height, width) of the picture.
+        inner: the foreground's bounding box.
+        covered: sum of the mask.
+    """
+    height, width = size
     # As large as the bounding box asks, or as the foreground's share asks; never below 32 px, where nothing is to be seen.
-    side = max(margin * max(inner.height, inner.width), float(mask.sum() / share) ** 0.5, 32.0)
+    side = max(margin * max(inner.height, inner.width), (covered / share) ** 0.5, 32.0)
     h, w = min(height, round(side)), min(width, round(side))
     if h * w > whole * height * width:
         return Box(0, 0, height, width)

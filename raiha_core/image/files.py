@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,11 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from ..errors import RaihaError
-from . import png, tiff
+from . import bmp, direct, png, tiff
 from .limits import MAX_PIXELS, PER_PIXEL, USUAL, WORK, check_memory, check_pixels, too_many_pixels
-from .metadata import ORIENTATION, orientation_of, sound, tiff_exif, upright
+from .metadata import ORIENTATION, kept_xmp, orientation_of, sound, tiff_exif, upright
 from .picture import Picture, from_array
-from .spaces import space_of
+from .spaces import inks_to_srgb, space_of
 
 _FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "DIB", "AVIF", "HEIF", "PPM", "TGA", "JPEG2000", "PSD", "ICO", "PCX", "SGI", "QOI"]
 """What Pillow may read for us: pictures only, none of the formats that start other programs."""
@@ -36,7 +37,7 @@ def _formats() -> list[str]:
 
 
 @contextlib.contextmanager
-def _large_pictures() -> Iterator[None]:
+def large_pictures() -> Iterator[None]:
     """Photos of 200 megapixels are real; Pillow's limit is for web servers. It is put back, since it is global."""
     with _bomb_lock:
         before = Image.MAX_IMAGE_PIXELS
@@ -66,7 +67,7 @@ def read_image(path: str | os.PathLike[str], page: int | None = None, *, mask: b
     try:
         if not file.is_file():
             raise RaihaError(f"{file} does not exist or is not a file; check the path.")
-        with _large_pictures(), warnings.catch_warnings():
+        with large_pictures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             picture = _read(file, page, mask)
     except RaihaError:
@@ -95,11 +96,31 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
         return _read_png(file, page, mask)
     if head[8:12] == b"WEBP":  # its decoder takes the memory when the file is opened
         _check(file, "WEBP", *_webp_size(head))
+    if head.startswith(b"BM") and (fields := _bit_fields(file)) is not None:
+        return _finished(file, fields, None, None, mask, ())
     with Image.open(file, formats=_formats()) as image:
-        _check(file, image.format, image.height, image.width)
+        large = direct.serves(image, file)
+        _check(file, direct.KIND if large else image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)
-        samples, icc, block = _samples(image), image.info.get("icc_profile"), image.info.get("exif")
-    return _finished(file, samples, icc, block, mask, notices)
+        samples, icc, block, xmp = (
+            direct.samples(file, image) if large else _samples(image),
+            *map(image.info.get, ("icc_profile", "exif", "xmp")),
+        )
+    return _finished(file, samples, icc, block, mask, notices, xmp=xmp)
+
+
+def _bit_fields(file: Path) -> NDArray[Any] | None:
+    """A BMP's samples where its colours lie in bit fields that Pillow does not know."""
+    try:
+        with Image.open(file, formats=["BMP"]):
+            return None
+    except OSError as error:
+        if "bitfields" not in str(error):
+            return None
+    with file.open("rb") as stream:
+        width, height = struct.unpack_from("<ii", stream.read(26), 18)
+    _check(file, "BMP", abs(height), abs(width))
+    return bmp.bit_fields(file)
 
 
 def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
@@ -108,14 +129,16 @@ def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
         if not mask:
             raise _no_page(file, page, found.pages)
         found = tiff.read(file)
-    notices = _several(file, found.pages, page)
+    notices = (*_several(file, found.pages, page), *([] if mask else found.notices))
     exif = tiff_exif(file)
+    if found.samples is not None and found.inks and found.samples.dtype == np.uint16:
+        return _finished(file, inks_to_srgb(found.samples, found.icc), None, exif, mask, notices, found.orientation, found.xmp)
     if found.samples is not None and found.inks:
         print_colours = Image.fromarray(np.ascontiguousarray(found.samples), "CMYK")
         print_colours.info["icc_profile"] = found.icc
-        return _finished(file, _samples(print_colours), None, exif, mask, notices, found.orientation)
+        return _finished(file, _samples(print_colours), None, exif, mask, notices, found.orientation, found.xmp)
     if found.samples is not None:
-        picture = _finished(file, found.samples, found.icc, exif, mask, notices, found.orientation)
+        picture = _finished(file, found.samples, found.icc, exif, mask, notices, found.orientation, found.xmp)
         return replace(picture, premultiplied=found.premultiplied)
     with Image.open(file, formats=["TIFF"]) as image:
         image.seek(found.frame)
@@ -124,7 +147,8 @@ def _read_tiff(file: Path, page: int | None, mask: bool) -> Picture:
         samples, icc = _samples(image), image.info.get("icc_profile")
         # Pillow turns some kinds of TIFF while it loads them, and then forgets how they lay.
         left = 1 if getattr(image, "tag_v2", {}).get(ORIENTATION, 1) != found.orientation else found.orientation
-    return replace(_finished(file, samples, icc, exif, mask, notices, left), orientation=found.orientation)
+    picture = _finished(file, samples, icc, exif, mask, notices, left)
+    return replace(picture, orientation=found.orientation, xmp=kept_xmp(found.xmp, found.orientation))
 
 
 def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
@@ -140,14 +164,17 @@ def _read_png(file: Path, page: int | None, mask: bool) -> Picture:
         with Image.open(io.BytesIO(contents.pixels), formats=["PNG"]) as image:
             if page is not None:
                 notices = _turn_to(file, image, page, mask)
-            _check(file, image.format, image.height, image.width)
-            deep = _samples(image)
+            large = page is None and direct.serves(image, file)
+            _check(file, direct.KIND if large else image.format, image.height, image.width)
+            deep = direct.samples(file, image, contents.pixels) if large else _samples(image)
     try:
         icc = None if mask else png.profile_of(contents)
     except ValueError as error:
         icc, notices = None, (*notices, f"{file}: {error}, so its colours were read as sRGB.")
-    picture = _finished(file, deep, icc, png.exif_of(contents), mask, notices)
+    picture = _finished(file, deep, icc, png.exif_of(contents), mask, notices, xmp=png.xmp_of(contents))
     kept = [(k, c) for k, c in contents.kept if k != b"iCCP" or picture.icc is not None]
+    if picture.orientation != 1:  # what it says of the orientation is true no more
+        kept = [(k, c) for k, c in kept if not png.is_xmp(k, c)]
     return replace(picture, chunks=tuple(kept))
 
 
@@ -203,6 +230,7 @@ def _finished(
     mask: bool,
     notices: tuple[str, ...],
     orientation: int | None = None,
+    xmp: Any = None,
 ) -> Picture:
     """The picture, upright, with what of its metadata is sound; `orientation` None takes that of the EXIF block."""
     picture = from_array(samples, str(file))
@@ -225,6 +253,7 @@ def _finished(
         exif=upright(block) if block else None,
         orientation=orientation,
         notices=tuple(said),
+        xmp=kept_xmp(xmp, orientation),
     )
 
 
@@ -262,7 +291,7 @@ def _samples(image: Image.Image) -> NDArray[Any]:
     if image.mode == "I":
         array = np.asarray(image)
         if array.min() < 0 or array.max() > 65535:
-            raise RaihaError("The picture has 32-bit integer samples; save it with 8 or 16 bits or as floating point.")
+            raise RaihaError("The picture has negative or 32-bit samples; save it with unsigned 8 or 16 bits or as floating point.")
         return array.astype(np.uint16)
     if image.mode in ("CMYK", "LAB", "YCbCr", "HSV"):
         return np.asarray(_to_srgb(image))

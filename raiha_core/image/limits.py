@@ -10,11 +10,13 @@ from ..errors import RaihaError
 
 MAX_PIXELS = 500_000_000
 """Well above the largest cameras (200 megapixels); a file that claims more is a mistake or an attack on memory."""
+LARGE = 64_000_000
+"""Pixels from which a picture is read, worked on and written in ways that spare memory."""
 VARIABLE = "RAIHA_MEMORY_GB"
 """Environment variable that says how much memory a picture may take, in place of what is free."""
 SHARE = 0.8
 """Of the free memory, what one picture may take."""
-PER_PIXEL = {"WEBP": 24, "GIF": 20, "JPEG2000": 32, "AVIF": 24, "TIFF": 16}
+PER_PIXEL = {"WEBP": 24, "GIF": 20, "JPEG2000": 32, "AVIF": 24, "TIFF": 16, "direct": 3}
 """Bytes that Pillow's decoders take for a pixel at their peak, copies included; measured."""
 USUAL = 16
 """The same for its other decoders."""

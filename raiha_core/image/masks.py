@@ -16,18 +16,49 @@ from .picture import Picture, from_array, full_scale
 Mask = NDArray[np.float32]
 """`(H, W)` float32 in [0, 1], 1 = foreground."""
 
-_JPEG_NOISE = 0.06
-_WHITE = 0.95
+JPEG_NOISE = 0.06
+WHITE = 0.95
 """A mask whose brightest value lies below this share of white is not merely white that was saved a little dark."""
-_FLOAT_WHITE = 2.0
+FLOAT_WHITE = 2.0
 """Resampling overshoots white, by less than this; float masks beyond it count in other units, such as 0 to 255."""
 
 
 class NotedMask(NamedTuple):
-    """A mask and what its user should know about how it was understood."""
+    """A mask and what its user should know about how it was understood.
+
+    Attributes:
+        mask: its brightest value at 1.
+        notices: sentences.
+        peak: what its brightest value was before, in units of the dtype's white; 0 where it is black.
+        noisy: it was stored with losses, so what is nearly black is black.
+    """
 
     mask: Mask
     notices: tuple[str, ...] = ()
+    peak: float = 1.0
+    noisy: bool = False
+
+
+class FittedMask(NamedTuple):
+    """A mask of its composite's size, and what its user should know about how it was understood."""
+
+    mask: Mask
+    notices: tuple[str, ...] = ()
+
+
+def among(noted: NotedMask, brightest: float) -> Mask:
+    """A mask of several, such as those of a clip: it keeps its share of the brightest value of all, so that an object may fade.
+
+    Args:
+        brightest: the highest `peak` of them.
+    """
+    share = noted.peak / brightest if brightest > 0 else 0.0
+    if share >= 1:
+        return noted.mask
+    mask: Mask = noted.mask * np.float32(share)
+    if noted.noisy:
+        mask[mask < JPEG_NOISE] = 0
+    return mask
 
 
 def read_mask(path: str | os.PathLike[str]) -> Mask:
@@ -45,13 +76,13 @@ def read_mask(path: str | os.PathLike[str]) -> Mask:
 def read_noted_mask(path: str | os.PathLike[str], page: int | None = None) -> NotedMask:
     """As `read_mask`, with what should be said; `page` as in `read_image`, but a file of fewer pages gives its first."""
     picture = read_image(path, page, mask=True)
-    mask, notices = noted_mask_of(picture)
+    mask, notices, peak, _ = noted_mask_of(picture)
     with open(path, "rb") as file:
         noisy = file.read(3) == b"\xff\xd8\xff"
     if noisy:
-        mask[mask < _JPEG_NOISE] = 0
-        mask[mask > 1 - _JPEG_NOISE] = 1
-    return NotedMask(mask, picture.notices + notices)
+        mask[mask < JPEG_NOISE] = 0
+        mask[mask > 1 - JPEG_NOISE] = 1
+    return NotedMask(mask, picture.notices + notices, peak, noisy)
 
 
 def mask_of(picture: Picture) -> Mask:
@@ -69,13 +100,13 @@ def noted_mask_of(picture: Picture) -> NotedMask:
     bright = red if picture.grey else np.maximum(np.maximum(red, green), blue)
     if picture.alpha is None:
         return _to_white(bright)
-    alpha, notices = _to_white(picture.alpha)
+    alpha, notices, peak, _ = _to_white(picture.alpha)
     if alpha.min() >= 1:
         return _to_white(bright)
     drawing = _to_white(bright).mask
     visible = drawing[alpha > 0]
     drawn = visible.size > 0 and visible.min() < 0.05 and visible.max() > 0.95 and not ((visible > 0.05) & (visible < 0.95)).any()
-    return NotedMask(alpha * drawing if drawn else alpha, notices)
+    return NotedMask(alpha * drawing if drawn else alpha, notices, peak)
 
 
 def alpha_mask(picture: Picture) -> Mask:
@@ -94,7 +125,7 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
     """
     if picture.alpha is None:
         raise RaihaError("The composite has no alpha channel to serve as its mask; give a mask.")
-    alpha, notices = _to_white(picture.alpha)
+    alpha, notices, _, _ = _to_white(picture.alpha)
     if alpha.min() >= 1:
         raise RaihaError("The composite's alpha channel is opaque everywhere, so it marks no object; give a mask.")
     border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])
@@ -112,7 +143,9 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
 def _to_white(plane: NDArray[Any]) -> NotedMask:
     """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground."""
     white, top = full_scale(plane), float(plane.max())
-    if white == 1 and top > _FLOAT_WHITE:
+    # Resampling overshoots, which makes nothing whiter than white.
+    peak = max(0.0, top / white if white > 1 else top if top > FLOAT_WHITE else min(top, 1.0))
+    if white == 1 and top > FLOAT_WHITE:
         white = top
     mask: Mask = plane.astype(np.float32)
     if white > 1:
@@ -121,10 +154,10 @@ def _to_white(plane: NDArray[Any]) -> NotedMask:
     share = float(mask.max())
     if 0 < share < 1:
         mask /= np.float32(share)
-    if (white == top and white != full_scale(plane)) or 0 < share < _WHITE:
+    if (white == top and white != full_scale(plane)) or 0 < share < WHITE:
         shown = f"{top:.3g}" if plane.dtype.kind == "f" else f"{top:.0f} of {white:.0f}"
-        return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",))
-    return NotedMask(mask)
+        return NotedMask(mask, (f"The mask's brightest value is {shown}; it was taken for white.",), peak)
+    return NotedMask(mask, (), peak)
 
 
 def mask_from(array: NDArray[Any]) -> Mask:
@@ -145,6 +178,13 @@ def noted_mask_from(array: NDArray[Any]) -> NotedMask:
     return noted_mask_of(from_array(np.asarray(array), "The mask"))
 
 
+def resized(mask: Mask, size: tuple[int, int]) -> Mask:
+    """A mask scaled to (height, width): bilinear, antialiased."""
+    planes = torch.from_numpy(mask)[None, None]
+    whole: Mask = torch.nn.functional.interpolate(planes, size=size, mode="bilinear", antialias=True)[0, 0].clamp(0, 1).numpy()
+    return whole
+
+
 def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
     """Check a mask against its composite's (height, width).
 
@@ -156,31 +196,41 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
     """
     if mask.shape != size:
         if not resize:
-            raise RaihaError(
-                f"The mask is {mask.shape[1]} x {mask.shape[0]} but the composite is {size[1]} x {size[0]}; "
-                "give a mask of the same size, or allow scaling it (--resize-mask, resize_mask=True)."
-            )
-        mask = (
-            torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None], size=size, mode="bilinear", antialias=True)[0, 0]
-            .clamp(0, 1)
-            .numpy()
-        )
-    if not mask.max() > 0:
-        raise EmptyMaskError("The mask is empty (all black), so there is no foreground; paint the object white.")
-    if mask.min() >= 1:
-        raise RaihaError("The mask covers the whole picture, so there is no background to match; leave the background black.")
+            raise other_size((mask.shape[0], mask.shape[1]), size)
+        mask = resized(mask, size)
+    check_extremes(float(mask.min()), float(mask.max()))
     return mask
 
 
-def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> NotedMask:
+def other_size(mask: tuple[int, int], composite: tuple[int, int]) -> RaihaError:
+    """The error for a mask of another (height, width) than its composite."""
+    return RaihaError(
+        f"The mask is {mask[1]} x {mask[0]} but the composite is {composite[1]} x {composite[0]}; "
+        "give a mask of the same size, or allow scaling it (--resize-mask, resize_mask=True)."
+    )
+
+
+def check_extremes(least: float, most: float) -> None:
+    """Refuse a mask without foreground or without background, by its least and its highest value.
+
+    Raises:
+        RaihaError: says which.
+    """
+    if not most > 0:
+        raise EmptyMaskError("The mask is empty (all black), so there is no foreground; paint the object white.")
+    if least >= 1:
+        raise RaihaError("The mask covers the whole picture, so there is no background to match; leave the background black.")
+
+
+def fit_noted_mask(noted: NotedMask, picture: Picture, resize: bool = False) -> FittedMask:
     """As `fit_mask`; a mask made for the picture as its file stores it, before its orientation was applied, is turned with it.
 
     Raises:
         RaihaError: as `fit_mask`.
     """
-    mask, notices = noted
+    mask, notices = noted.mask, noted.notices
     if mask.shape != picture.size and mask.shape == picture.size[::-1] and picture.orientation >= 5:
         mask = turned(mask, picture.orientation)
         how = f"EXIF orientation {picture.orientation}"
         notices += (f"The composite is stored turned ({how}) and the mask fits it so; the mask was turned, too.",)
-    return NotedMask(fit_mask(mask, picture.size, resize), notices)
+    return FittedMask(fit_mask(mask, picture.size, resize), notices)

@@ -1,7 +1,8 @@
-"""EXIF blocks: upright, and in TIFF files, where they are spread over the page's own tags and directories of their own."""
+"""EXIF and XMP blocks: upright, and in TIFF files, where EXIF is spread over the page's own tags and directories of their own."""
 
 from __future__ import annotations
 
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -16,6 +17,23 @@ _DAMAGE = (struct.error, ValueError, TypeError, KeyError, IndexError, SyntaxErro
 _SUB_IFDS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # Description, make, model, resolution, software, date, artist, copyright: all else in a page says how its own pixels lie.
 DESCRIPTIVE = (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432)
+
+
+_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|\s*>\s*))[2-8]""")
+_FURTHER = (b"hdrgm:", b"Container:Directory", b"GCamera:MicroVideo", b"GCamera:MotionPhoto", b"apdi:AuxiliaryImageType")
+"""What XMP says of gain maps, moving pictures and the like that lie behind a photo in its file."""
+
+
+def kept_xmp(xmp: Any, orientation: int) -> bytes | None:
+    """An XMP packet as it may go on, or None: upright like the pixels, and not one of pictures that are left behind.
+
+    Args:
+        xmp: what a decoder found.
+        orientation: the EXIF orientation that was applied; where it is 1 not a byte changes.
+    """
+    if not isinstance(xmp, bytes) or b"<" not in xmp or any(word in xmp for word in _FURTHER):
+        return None
+    return xmp if orientation == 1 else _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def upright(exif: bytes) -> bytes:

@@ -34,6 +34,7 @@ class Picture:
         chunks: what a PNG said beside its pixels, kind and whole chunk, to be written to a PNG; those about colours say there what
             `icc` says elsewhere.
         notices: what reading found that the user should know.
+        xmp: XMP packet, or None; its orientation is reset with that of EXIF.
     """
 
     rgb: Pixels
@@ -46,6 +47,7 @@ class Picture:
     orientation: int = 1
     chunks: tuple[tuple[bytes, bytes], ...] = ()
     notices: tuple[str, ...] = ()
+    xmp: bytes | None = None
 
     @property
     def scale(self) -> float:
@@ -152,7 +154,7 @@ def from_array(array: NDArray[Any], name: str = "The picture") -> Picture:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif np.issubdtype(array.dtype, np.floating):
-        array = array.astype(np.float32)
+        array = array.astype(np.float32, copy=False)
         # The extremes carry NaN and infinity along, without a picture-sized temporary.
         if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise RaihaError(f"{name} holds NaN or infinite values; repair them first, since no colour can be computed from them.")

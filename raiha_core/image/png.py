@@ -21,6 +21,7 @@ _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 COLOUR = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 """Chunks that say how the samples are to be shown (PNG, third edition)."""
 _KEPT = (*COLOUR, b"tEXt", b"zTXt", b"iTXt")
+_XMP = b"XML:com.adobe.xmp\0"
 _UNPACKED = 2**24
 """Bytes that a compressed chunk may become; profiles are far smaller."""
 # ITU-T H.273: primaries as white point and red, green, blue; transfer functions that are a power, or that of sRGB.
@@ -107,6 +108,23 @@ def exif_of(contents: Contents) -> bytes | None:
     return None
 
 
+def xmp_of(contents: Contents) -> bytes | None:
+    """The XMP packet of a text chunk."""
+    for kind, whole in contents.kept:
+        if is_xmp(kind, whole):
+            # Keyword, compressed or not, method, language, translated keyword, text.
+            packed, rest = whole[8 + len(_XMP)], whole[8 + len(_XMP) + 2 : -4]
+            with contextlib.suppress(zlib.error, IndexError):
+                text = rest.split(b"\0", 2)[2]
+                return _unpacked(text) if packed else text
+    return None
+
+
+def is_xmp(kind: bytes, chunk: bytes) -> bool:
+    """Whether a chunk holds an XMP packet."""
+    return kind == b"iTXt" and chunk[8:].startswith(_XMP)
+
+
 def profile_of(contents: Contents) -> bytes | None:
     """An ICC profile of the colours, by what the standard puts first: cICP, iCCP, sRGB, then gAMA with cHRM; None for sRGB.
 
@@ -164,11 +182,16 @@ def write(part: Path, picture: Picture) -> None:
     """Write 8-bit or 16-bit samples; what is said of the colours, and EXIF, go into chunks before the pixels (PNG 3rd edition)."""
     import imagecodecs
 
-    data = bytes(imagecodecs.png_encode(picture.straight().native(), level=4))
+    data = imagecodecs.png_encode(picture.straight().native(), level=4)
     end = len(SIGNATURE) + 25  # IHDR comes first and has a fixed length
     extra = b"".join(chunk for _, chunk in picture.chunks)
     if picture.icc and not any(kind in COLOUR for kind, _ in picture.chunks):
         extra += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
     if picture.exif:
         extra += _chunk(b"eXIf", picture.exif.removeprefix(b"Exif\0\0"))
-    part.write_bytes(data[:end] + extra + data[end:])
+    if picture.xmp and not any(is_xmp(kind, chunk) for kind, chunk in picture.chunks):
+        extra += _chunk(b"iTXt", _XMP + b"\0\0\0\0" + picture.xmp)
+    with part.open("wb") as file:
+        file.write(data[:end])
+        file.write(extra)
+        file.write(memoryview(data)[end:])

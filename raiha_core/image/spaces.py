@@ -7,6 +7,7 @@ is more than that, such as the tables of scanners and printers, goes through Lit
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -131,6 +132,20 @@ def _convert(pixels: Array, source: bytes, target: bytes, grey_in: bool = False,
     data = np.ascontiguousarray(pixels, np.float32)
     out = imagecodecs.cms_transform(data, source, target, colorspace=kinds[0], outcolorspace=kinds[1], outdtype=np.float32)
     return np.asarray(out).reshape(*data.shape[:2], *(() if grey_out else (3,)))
+
+
+def inks_to_srgb(inks: Array, icc: bytes | None) -> Array:
+    """16-bit cyan, magenta, yellow and black `(H, W, 4)` as 16-bit sRGB, by their profile; plainly where there is none that serves."""
+    import imagecodecs
+
+    if icc and icc[16:20] == b"CMYK":
+        with contextlib.suppress(RuntimeError, TypeError):
+            srgb = make_profile(1.0, _D65, _SRGB_PRIMARIES, decode_curve())
+            given = np.ascontiguousarray(inks)
+            return np.asarray(imagecodecs.cms_transform(given, icc, srgb, colorspace="cmyk", outcolorspace="rgb", outdtype=np.uint16))
+    paper = 65535 - inks.astype(np.uint32)
+    plain: Array = ((paper[..., :3] * paper[..., 3:] + 32767) // 65535).astype(np.uint16)
+    return plain
 
 
 @functools.cache

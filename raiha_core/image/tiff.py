@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RaihaError
+from .depths import unsigned
 from .limits import USUAL, WORK, check_memory, check_pixels
 from .metadata import ORIENTATION, add_tiff_exif
 from .picture import Picture
 
 _MOST_PAGES = 1000
 """Directories that are looked at; files with more of them are made to keep readers busy."""
+_XMP = 700
 _GREY, _RGB, _PALETTE, _INKS = (0, 1), 2, 3, 5
 # Without a handler of its own, the library's log would go to stderr, line by line, for every odd file of a batch.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -32,8 +34,10 @@ class Page(NamedTuple):
         premultiplied: the colours are multiplied by alpha.
         icc: profile.
         orientation: 1 to 8.
-        pages: full-size pages of the file.
+        pages: full-size pages of the file, or layers of its volume.
         frame: which of the file's directories this is.
+        notices: what the user should know of its samples.
+        xmp: XMP packet, or None.
     """
 
     samples: NDArray[Any] | None
@@ -43,6 +47,8 @@ class Page(NamedTuple):
     orientation: int
     pages: int
     frame: int
+    notices: tuple[str, ...] = ()
+    xmp: Any = None
 
 
 def is_tiff(file: Path) -> bool:
@@ -64,25 +70,38 @@ def read(file: Path, number: int = 1) -> Page:
 
     with tifffile.TiffFile(file) as handle:
         frames = _full_pages(handle)
-        if number > len(frames):
-            return Page(None, False, False, None, 1, len(frames), 0)
-        frame = frames[number - 1]
-        page: Any = handle.pages[frame]
+        page: Any = handle.pages[frames[0]]
+        layers = _layers(page) if len(frames) == 1 else 1
+        pages = max(len(frames), layers)
+        if number > pages:
+            return Page(None, False, False, None, 1, pages, 0)
+        frame, layer = (frames[0], number - 1) if layers > 1 else (frames[number - 1], 0)
+        page = handle.pages[frame]
         turn, icc = page.tags.valueof(ORIENTATION), page.tags.valueof("InterColorProfile")
-        known = (icc if isinstance(icc, bytes) else None, int(turn) if turn in range(1, 9) else 1, len(frames), frame)
+        xmp = page.tags.valueof(_XMP)
+        known = (icc if isinstance(icc, bytes) else None, int(turn) if turn in range(1, 9) else 1, pages, frame)
         _check(file, page)
-        inks = page.photometric == _INKS and page.bitspersample == 8 and page.samplesperpixel == 4
-        if page.photometric not in (*_GREY, _RGB, _PALETTE, *([_INKS] if inks else [])) or page.bitspersample not in (8, 16, 32, 64):
+        inks = page.photometric == _INKS and page.bitspersample in (8, 16) and page.samplesperpixel == 4
+        if page.photometric not in (*_GREY, _RGB, _PALETTE, *([_INKS] if inks else [])) or page.bitspersample < 8:
             if page.bitspersample > 8:
                 name = getattr(page.photometric, "name", page.photometric)
                 raise RaihaError(f"{file} holds {page.bitspersample}-bit {name} colours; save it as RGB with 8 or 16 bits.")
-            return Page(None, False, False, *known)
+            return Page(None, False, False, *known, xmp=xmp)
         array = np.asarray(page.asarray())
+    if not array.size:
+        raise RaihaError(f"{file} holds no pixels; its directory is damaged.")
+    if _layers(page) > 1:
+        array = array[:, layer] if page.planarconfig == 2 and array.ndim == 4 else array[layer]
     if inks:
         # Pillow reads uncompressed ones askew where the orientation swaps the sides.
-        return Page(array.transpose(1, 2, 0) if page.planarconfig == 2 else array, True, False, *known)
-    samples, premultiplied = _samples(file, page, array)
-    return Page(samples, False, premultiplied, *known)
+        return Page(array.transpose(1, 2, 0) if page.planarconfig == 2 else array, True, False, *known, xmp=xmp)
+    samples, premultiplied, notices = _samples(file, page, array)
+    return Page(samples, False, premultiplied, *known, notices, xmp)
+
+
+def _layers(page: Any) -> int:
+    """Of a volume, how many layers a directory holds; else 1."""
+    return int(getattr(page, "imagedepth", 1) or 1)
 
 
 def _full_pages(handle: Any) -> list[int]:
@@ -104,31 +123,32 @@ def _check(file: Path, page: Any) -> None:
     """Refuse what would take too much memory, by what the directory says, before anything is decoded."""
     height, width = int(page.imagelength), int(page.imagewidth)
     check_pixels(file, height, width)
-    if int(getattr(page, "imagedepth", 1) or 1) > 1:
-        raise RaihaError(f"{file} holds a volume of {page.imagedepth} layers; save the layer you want as a picture.")
-    depth = max(1, int(page.bitspersample) // 8)
+    depth = max(1, -(-int(page.bitspersample) // 8))
     samples = int(page.samplesperpixel)
     tile = int(page.tilelength or 0) * int(page.tilewidth or 0) * samples * depth
-    decoded = height * width * (samples * depth + (USUAL if depth == 1 and page.photometric not in (*_GREY, _RGB) else 0))
+    decoded = height * width * (samples * depth * _layers(page) + (USUAL if depth == 1 and page.photometric not in (*_GREY, _RGB) else 0))
     # Decoded, then made contiguous in at most four channels of at most four bytes, then worked on.
     check_memory(file, decoded + 3 * tile + height * width * (min(samples, 4) * min(depth, 4) * 2 + WORK))
 
 
-def _samples(file: Path, page: Any, array: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-    """A page's samples `(H, W[, C])` as we keep them, and whether its colours are multiplied by alpha."""
+def _samples(file: Path, page: Any, array: NDArray[Any]) -> tuple[NDArray[Any], bool, tuple[str, ...]]:
+    """A page's samples `(H, W[, C])` as we keep them, whether its colours are multiplied by alpha, and what to say of them."""
     if page.planarconfig == 2 and array.ndim == 3:
         array = array.transpose(1, 2, 0)
-    if array.dtype.kind != "f" and (array.dtype.kind != "u" or array.dtype.itemsize > 2):
+    if array.dtype.kind not in "fiu":
         raise RaihaError(f"{file} has samples of type {array.dtype}; save it with unsigned 8 or 16 bits or as floating point.")
     if page.photometric == _PALETTE:
-        return _coloured(file, page, array), False
+        return _coloured(file, page, array), False, ()
+    notices: tuple[str, ...] = ()
+    if array.dtype.kind != "f":
+        array, notices = unsigned(array, str(file), int(page.bitspersample))
     if page.photometric == 0:  # white is zero
         array = np.iinfo(array.dtype).max - array if array.dtype.kind == "u" else 1 - array
     extra = [int(e) for e in page.extrasamples]
     if array.ndim == 3:
         # A first extra channel is taken for alpha, also where the file does not say so; spot colours and the like are not kept.
         array = array[:, :, : (3 if page.photometric == _RGB else 1) + min(1, len(extra))]
-    return array.astype(np.float32) if array.dtype.kind == "f" else array, extra[:1] == [1]
+    return array.astype(np.float32) if array.dtype.kind == "f" else array, extra[:1] == [1], notices
 
 
 def _coloured(file: Path, page: Any, array: NDArray[Any]) -> NDArray[Any]:
@@ -157,6 +177,7 @@ def write(part: Path, picture: Picture) -> None:
         iccprofile=picture.icc,
         software=False,
         metadata=None,
+        extratags=[(_XMP, "B", len(picture.xmp), picture.xmp, True)] if picture.xmp else (),
     )
     if picture.exif:
         try:

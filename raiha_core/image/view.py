@@ -50,11 +50,28 @@ def view_mask(mask: Mask, box: Box, size: int) -> Tensor:
     """
     region = mask[box.top : box.bottom, box.left : box.right]
     total = float(region.sum(dtype=np.float64))
-    soft = 1 - sum(float(np.vdot(row, row)) for row in region) / total if total else 0.0
-    if soft > _SOFT:
-        steep = np.clip((region - 0.5) * np.float32(soft / _SOFT) + 0.5, 0, 1)
+    soft = softness(total, sum(float(np.vdot(row, row)) for row in region))
+    if soft is not None:
+        steep = steepened(region, soft)
         if steep.any():
             region = steep
+    return seen_mask(region, size)
+
+
+def softness(total: float, squares: float) -> float | None:
+    """How wide the slopes of a mask are, by the sums of its values and of their squares; None where it is merely antialiased."""
+    soft = 1 - squares / total if total else 0.0
+    return soft if soft > _SOFT else None
+
+
+def steepened(mask: Mask, soft: float) -> Mask:
+    """A mask with slopes of this softness made as narrow as an antialiased edge's."""
+    steep: Mask = np.clip((mask - 0.5) * np.float32(soft / _SOFT) + 0.5, 0, 1)
+    return steep
+
+
+def seen_mask(region: Any, size: int) -> Tensor:
+    """A region of a mask, squashed; one thinner than a pixel is made as strong as it can be seen."""
     small = shrink(region, Box(0, 0, *region.shape), size).clamp(0, 1)
     return small / small.max() if 0 < float(small.max()) < 0.5 else small
 
@@ -91,7 +108,8 @@ def _blocks(picture: Picture, box: Box, alpha: NDArray[Any] | None) -> Tensor:
     parts = []
     for row in range(box.top, box.bottom, strip):
         rows = slice(row, min(row + strip, box.bottom))
-        rgb = torch.from_numpy(np.ascontiguousarray(picture.rgb[rows, columns].transpose(2, 0, 1), np.float32))[None] / picture.scale
+        own = np.asarray(picture.rgb[rows, columns]).transpose(2, 0, 1)
+        rgb = torch.from_numpy(np.ascontiguousarray(own, np.float32))[None] / picture.scale
         share = torch.ones_like(rgb[:, :1])
         if alpha is not None:
             share = torch.from_numpy(np.ascontiguousarray(alpha[rows, columns], np.float32))[None, None] / picture.scale

@@ -13,8 +13,11 @@ from ..atomic import atomically
 from ..errors import RaihaError
 from ..suffixes import WRITABLE
 from . import png, tiff
-from .picture import Picture
+from .limits import LARGE
+from .picture import Picture, to_8_bit
 
+_XMP_OF_JPEG = 65_000
+"""A segment of a JPEG holds no more."""
 _LONGEST_SIDE = {".jpg": 65535, ".jpeg": 65535, ".webp": 16383}
 
 
@@ -66,11 +69,36 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
 
 
 def _write_with_pillow(part: Path, picture: Picture) -> None:
-    image = picture.pil()
+    large = part.suffix in (".jpg", ".jpeg") and picture.rgb.shape[0] * picture.rgb.shape[1] >= LARGE
+    # Of a large picture Pillow would make a copy of four bytes for a pixel: it writes the metadata alone.
+    image = picture.with_rgb(picture.rgb[:1, :1]).pil() if large else picture.pil()
     options: dict[str, Any] = {"icc_profile": picture.icc, "exif": picture.exif or b""}
+    if picture.xmp and (part.suffix == ".webp" or len(picture.xmp) <= _XMP_OF_JPEG):
+        options["xmp"] = picture.xmp
     if part.suffix in (".jpg", ".jpeg"):
         image.save(part, "JPEG", quality=95, subsampling=0, **options)
+        if large:
+            _write_large_jpeg(part, picture)
     else:
         # In lossless WebP more effort costs three times as long for one per cent.
         options["icc_profile"] = None if picture.grey else picture.icc  # WebP knows no grey
         image.save(part, "WEBP", lossless=True, exact=True, quality=20, method=1, **options)
+
+
+def _write_large_jpeg(part: Path, picture: Picture) -> None:
+    """A JPEG of a large picture, with the metadata of the small one that lies there."""
+    import imagecodecs
+
+    data = bytes(imagecodecs.jpeg8_encode(to_8_bit(picture.native(), picture.white), level=95, subsampling="444"))
+    small = part.read_bytes()
+    with part.open("wb") as file:
+        file.write(small[: _after_metadata(small)])
+        file.write(memoryview(data)[_after_metadata(data) :])
+
+
+def _after_metadata(data: bytes) -> int:
+    """Where a JPEG's first segment begins that is neither its beginning nor an application's."""
+    at = 2
+    while data[at] == 0xFF and 0xE0 <= data[at + 1] <= 0xEF:
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return at

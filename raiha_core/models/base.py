@@ -177,6 +177,22 @@ class HarmonizationModel(nn.Module, ABC):
                 do not doubt take no notice.
         """
 
+    def predict_batch(
+        self, composites: Tensor, masks: Tensor, references: list[Tensor] | None = None, **options: Any
+    ) -> list[ColorTransform]:
+        """Predict the colour transforms of several composites, which share their references; models that can do them at once do so.
+
+        Args:
+            composites: `(B, 3, S, S)`.
+            masks: `(B, 1, S, S)`.
+            references: as for `predict`.
+            options: of `predict`.
+        """
+        return [
+            self.predict(composite[None], mask[None], references, **options).transform
+            for composite, mask in zip(composites, masks, strict=True)
+        ]
+
     def config(self) -> dict[str, Any]:
         """Constructor arguments, JSON-serialisable; stored in the checkpoint's metadata."""
         return {}

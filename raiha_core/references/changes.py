@@ -32,7 +32,7 @@ class Change:
         if entry.content is None or entry.illumination is None:
             return None
         light = entry.illumination.astype(np.float32).tobytes()
-        values = (entry.hash, entry.width, entry.height, entry.kind, entry.look, light)
+        values = (entry.hash, entry.width, entry.height, entry.kind, entry.signature, light)
         sql = "INSERT INTO images (hash, width, height, kind, look, illumination, checksum) VALUES (?,?,?,?,?,?,?)"
         image = int(self.db.execute(sql, (*values, checksum(*values))).lastrowid or 0)
         rows = []

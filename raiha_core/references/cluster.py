@@ -82,7 +82,7 @@ class _Worker:
         return {key: np.array([row[key] for row in rows], dtype=object if key in _BYTES else None) for key in rows[0]}
 
 
-_BYTES = ("look", "boxes", "illumination", "content", "hash", "error", "path", "kind")
+_BYTES = ("signature", "boxes", "illumination", "content", "hash", "error", "path", "kind")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _row(entry: Entry) -> dict[str, Any]:
     light = b"" if entry.illumination is None else entry.illumination.astype(np.float32).tobytes()
     content = b"" if entry.content is None else entry.content.astype(np.float32).tobytes()
     return {
-        **{key: getattr(entry, key) for key in ("root", "path", "size", "mtime", "width", "height", "look", "kind")},
+        **{key: getattr(entry, key) for key in ("root", "path", "size", "mtime", "width", "height", "signature", "kind")},
         "hash": entry.hash or "",
         "error": entry.error or "",
         "illumination": light,
@@ -106,5 +106,5 @@ def _entry(row: dict[str, Any]) -> Entry:
     light = np.frombuffer(row["illumination"], np.float32) if row["illumination"] else None
     return Entry(
         int(row["root"]), str(row["path"]), int(row["size"]), int(row["mtime"]), row["hash"] or None, row["error"] or None,
-        int(row["width"]), int(row["height"]), bytes(row["look"]), light, content, str(row["kind"]), boxes,
+        int(row["width"]), int(row["height"]), bytes(row["signature"]), light, content, str(row["kind"]), boxes,
     )  # fmt: skip

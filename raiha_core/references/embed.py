@@ -14,7 +14,7 @@ from ..content.base import ContentEncoder
 from ..illumination import describe
 from ..image.regular import open_regular
 from .kinds import kind_of
-from .lookalike import look
+from .lookalike import signature
 from .photos import UnreadableImage, as_tensor, hash_of, read_photo
 from .regions import REGIONS
 from .rows import Entry
@@ -59,7 +59,7 @@ def decode(task: Task, known: Callable[[str], bool], side: int) -> Decoded:
             picture, (width, height) = read_photo(file, side)
         small = picture.resize((_LIGHT_SIDE, _LIGHT_SIDE), Image.Resampling.BILINEAR)
         image, kind = as_tensor(picture), kind_of(picture, np.asarray(small), (width, height))
-        return Decoded(replace(entry, width=width, height=height, look=look(image), kind=kind), image, as_tensor(small))
+        return Decoded(replace(entry, width=width, height=height, signature=signature(image), kind=kind), image, as_tensor(small))
     except UnreadableImage as error:
         reason = str(error)
     except OSError as error:

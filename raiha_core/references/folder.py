@@ -10,18 +10,23 @@ from typing import Any
 
 from ..content.base import ContentEncoder
 from ..errors import RaihaError
-from ..illumination import DESCRIPTOR_ID
+from ..illumination import DESCRIPTOR_DIM, DESCRIPTOR_ID
 from . import manifest as manifests
 from .catalogue import Catalogue
-from .checks import open_store
 from .manifest import EncoderInfo, Manifest
 from .regions import LAYOUT
-from .stores import Access
+from .stores import Access, VectorStore, create_store
 
 
 def info_of(encoder: ContentEncoder) -> EncoderInfo:
     """What an index remembers of an encoder."""
     return EncoderInfo(encoder.id, encoder.weights_hash, encoder.dim)
+
+
+def open_store(directory: Path, manifest: Manifest, access: Access) -> VectorStore:
+    """The vector store that a manifest names; nothing is loaded yet."""
+    store = manifest.store
+    return create_store(store["kind"], directory, manifest.encoder.dim, DESCRIPTOR_DIM, store["options"], access, manifest.tag)
 
 
 def new_manifest(encoder: ContentEncoder, kind: str, options: dict[str, Any]) -> Manifest:

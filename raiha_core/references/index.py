@@ -10,12 +10,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from ..content.base import ContentEncoder
+from ..content import ContentEncoder, load_encoder
 from ..errors import RaihaError
 from . import maintenance
 from . import manifest as manifests
 from .builder import Progress
-from .checks import check_numbers, load_by_name, require_encoder, wrong_encoder
+from .checks import check_numbers, require_encoder, wrong_encoder
 from .opened import OpenIndex, PathLike
 from .query import make_query
 from .ranking import Wishes
@@ -147,7 +147,7 @@ class ReferenceIndex(OpenIndex):
         made = manifests.load(directory).encoder
         if encoder is not None and (encoder.id if isinstance(encoder, ContentEncoder) else encoder) != made.id:
             raise wrong_encoder(directory, made, encoder.id if isinstance(encoder, ContentEncoder) else encoder)
-        loaded = encoder if isinstance(encoder, ContentEncoder) else load_by_name(made.id, device)
+        loaded = encoder if isinstance(encoder, ContentEncoder) else load_encoder(made.id, device)
         options = maintenance.Options(progress, wait, workers, cluster, access, allow_empty)
         maintenance.update(directory, loaded, options)
         return cls._opened(directory, loaded, device, access)
@@ -189,7 +189,7 @@ class ReferenceIndex(OpenIndex):
             RaihaError: it cannot be loaded, or has other weights than the index was made with.
         """
         if self._encoder is None:
-            self._encoder = load_by_name(self.encoder_info.id, self._device)
+            self._encoder = load_encoder(self.encoder_info.id, self._device)
         require_encoder(self._snapshot.manifest, self._encoder, self.directory)
         return self._encoder
 
@@ -269,7 +269,7 @@ class ReferenceIndex(OpenIndex):
             RaihaError: a gallery folder is not there, or lost most of its photos at once; another writer.
         """
         options = maintenance.Options(progress, wait, workers, cluster, self._access, allow_empty)
-        encoder = self._encoder or load_by_name(self.encoder_info.id, self._device)
+        encoder = self._encoder or load_encoder(self.encoder_info.id, self._device)
         self._change(lambda: maintenance.update(self.directory, encoder, options))
         self._encoder = encoder
 

@@ -1,7 +1,7 @@
 """Near-duplicates: is this the same photo, resized, recompressed or developed differently?
 
-A *look* is the photo's luminance on a 32 x 32 grid. Two looks are compared by the normalised correlation of their
-fine structure (the look minus its local mean), which ignores exposure and slow changes of light, and can leave out
+A *signature* is the photo's luminance on a 32 x 32 grid. Two signatures are compared by the normalised correlation of their
+fine structure (the signature minus its local mean), which ignores exposure and slow changes of light, and can leave out
 the cells that a pasted foreground covers.
 """
 
@@ -20,8 +20,8 @@ BYTES = SIDE * SIDE
 SAME = 0.6
 
 
-def look(image: Tensor) -> bytes:
-    """The look of a picture `(1, 3, H, W)` in [0, 1]: `BYTES` bytes, row-major luminance."""
+def signature(image: Tensor) -> bytes:
+    """The signature of a picture `(1, 3, H, W)` in [0, 1]: `BYTES` bytes, row-major luminance."""
     weights = image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     small = F.interpolate((image * weights).sum(1, keepdim=True), (SIDE, SIDE), mode="bilinear", antialias=True, align_corners=False)
     return bytes((small.clamp(0, 1) * 255).round().to(torch.uint8).numpy().tobytes())
@@ -31,8 +31,8 @@ def resemblance(query: bytes, others: list[bytes], counts: Tensor | None = None)
     """How much the fine structure of pictures agrees.
 
     Args:
-        query: a look.
-        others: looks to compare with.
+        query: a signature.
+        others: signatures to compare with.
         counts: `(1, 1, H, W)` in [0, 1], 0 where the query shows something pasted; None: all of it counts.
 
     Returns:
@@ -41,7 +41,7 @@ def resemblance(query: bytes, others: list[bytes], counts: Tensor | None = None)
     if not others:
         return np.zeros(0, np.float32)
     stack = np.frombuffer(b"".join([query, *others]), np.uint8).reshape(-1, 1, SIDE, SIDE).astype(np.float32)
-    looks = torch.from_numpy(stack)
+    signatures = torch.from_numpy(stack)
     weight = torch.ones(1, 1, SIDE, SIDE)
     if counts is not None:
         # A cell counts only if all of it, and its neighbours, are free of the paste.
@@ -49,7 +49,7 @@ def resemblance(query: bytes, others: list[bytes], counts: Tensor | None = None)
         weight = (weight > 0.5).float()
     window = 5
     area = F.avg_pool2d(weight, window, 1, window // 2).clamp_min(1e-6)
-    fine = (looks - F.avg_pool2d(looks * weight, window, 1, window // 2) / area) * weight
+    fine = (signatures - F.avg_pool2d(signatures * weight, window, 1, window // 2) / area) * weight
     # The square root evens out a few strong edges against the many weak ones.
     fine = (fine.sign() * fine.abs().sqrt()).flatten(1)
     norm = fine.norm(dim=1)

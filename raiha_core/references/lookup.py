@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .catalogue import Catalogue
-from .checks import places, row_of_path
+from .galleries import places, row_of_path
 from .photos import file_hash
 from .rows import ID_LENGTH, FileRow, Root
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from ..content.base import ContentEncoder
+from ..content import ContentEncoder, load_encoder
 from ..errors import RaihaError
 from . import manifest as manifests
 from .builder import Embedder, LocalEmbedder, Progress, Writer
 from .catalogue import Catalogue
-from .checks import is_current, load_by_name, locate, open_store, places, require_current, require_encoder, wrong_encoder
-from .folder import continues, create, info_of, make_folder, manifest_or_none, new_manifest, tidy
+from .checks import is_current, require_current, require_encoder, wrong_encoder
+from .folder import continues, create, info_of, make_folder, manifest_or_none, new_manifest, open_store, tidy
+from .galleries import locate, places
 from .lock import explained, writing
 from .rows import Entry, FileRow
 from .scan import Scan, check_gallery, scan
@@ -79,7 +80,7 @@ def build(
             made = manifests.load(directory).encoder
             if name != made.id:
                 raise wrong_encoder(directory, made, name)
-    loaded = encoder if isinstance(encoder, ContentEncoder) else load_by_name(encoder, device)
+    loaded = encoder if isinstance(encoder, ContentEncoder) else load_encoder(encoder, device)
     make_folder(directory)
     with writing(directory, options.wait):
         if manifests.exists(directory):

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ..atomic import replacing
 from ..errors import RaihaError
 
 FORMAT = "raiha-index"
@@ -197,12 +198,10 @@ def fingerprint(directory: str | os.PathLike[str]) -> str:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that after a crash either the old or the new content is there, never a part."""
-    temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
     sync_directory(path.parent)
 
 

@@ -13,8 +13,8 @@ from ..content.base import ContentEncoder, ContentFeatures
 from ..errors import RaihaError
 from ..illumination import describe
 from .kinds import GREY, PHOTO, is_grey
-from .lookalike import look
-from .regions import ENCODE_SIDE, shrink
+from .lookalike import signature
+from .regions import ENCODE_SIDE, limit_side
 
 # Share of the foreground's longer side added around it: what stands next to a thing says what it is. More drowns it.
 CONTEXT = 0.1
@@ -30,14 +30,14 @@ class Query:
     Attributes:
         content: (D,) float32, unit length: the foreground, seen with a little of its surroundings.
         illumination: (E,) float32: the background's light; None if there is no background.
-        look: the composite's look, to recognise the photo itself.
+        signature: the composite's signature, to recognise the photo itself.
         background: `(1, 1, h, w)`, 1 where the composite is not foreground.
         kind: `kinds.GREY` if the background is grey, so that grey photos fit it.
     """
 
     content: NDArray[np.float32]
     illumination: NDArray[np.float32] | None
-    look: bytes
+    signature: bytes
     background: Tensor
     kind: str = PHOTO
 
@@ -61,16 +61,16 @@ def make_query(composite: Tensor, mask: Tensor, encoder: ContentEncoder) -> Quer
         )
     composite, mask = composite.detach().cpu().float().nan_to_num().clamp(0, 1), mask.detach().cpu().float().nan_to_num().clamp(0, 1)
     y0, y1, x0, x1 = foreground_box(mask)
-    features = encoder.encode(shrink(composite[..., y0:y1, x0:x1], ENCODE_SIDE))
+    features = encoder.encode(limit_side(composite[..., y0:y1, x0:x1], ENCODE_SIDE))
     content = foreground_vector(features, mask[..., y0:y1, x0:x1]).cpu().numpy()
     background = 1 - mask
     light, kind = None, PHOTO
     if float((background > 0.5).float().mean()) >= _LEAST_BACKGROUND:
-        small, covered = shrink(composite, _LIGHT_SIDE), shrink(mask, _LIGHT_SIDE)
+        small, covered = limit_side(composite, _LIGHT_SIDE), limit_side(mask, _LIGHT_SIDE)
         light = describe(small, covered)[0].numpy()
         pixels = (small[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
         kind = GREY if is_grey(pixels, (covered[0, 0] < 0.02).float().numpy()) else PHOTO
-    return Query(content, light, look(composite), background, kind)
+    return Query(content, light, signature(composite), background, kind)
 
 
 def foreground_vector(features: ContentFeatures, mask: Tensor) -> Tensor:

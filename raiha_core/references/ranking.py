@@ -96,16 +96,16 @@ def choose(query: Query, ranked: list[Ranked], wishes: Wishes, exists: Callable[
         and r.image.kind in (PHOTO, query.kind)
     ]
     if wishes.deduplicate:
-        itself = resemblance(query.look, [r.image.look for r in rest], query.background)
+        itself = resemblance(query.signature, [r.image.signature for r in rest], query.background)
         rest = [r for r, same in zip(rest, itself, strict=True) if same < SAME]
     for candidate in rest:
         if len(chosen) >= wishes.k:
             break
         alike = [candidate]
         if wishes.deduplicate:
-            if (resemblance(candidate.image.look, [c.image.look for c in chosen]) >= SAME).any():
+            if (resemblance(candidate.image.signature, [c.image.signature for c in chosen]) >= SAME).any():
                 continue
-            same = resemblance(candidate.image.look, [r.image.look for r in rest]) >= SAME
+            same = resemblance(candidate.image.signature, [r.image.signature for r in rest]) >= SAME
             # A small copy must not hide its original; of equally large ones the best stays.
             alike = sorted(
                 [candidate, *(r for r, s in zip(rest, same, strict=True) if s and r is not candidate)], key=_pixels, reverse=True

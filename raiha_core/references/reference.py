@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import RaihaError
 from ..image.regular import open_regular
 from .photos import UnreadableImage, as_tensor, hash_of, read_photo
-from .regions import Box, cut
+from .regions import Region, cut
 from .rows import ID_LENGTH
 
 THUMBNAIL_SIDE = 256
@@ -43,7 +43,7 @@ class Reference:
     content: float
     illumination: float
     score: float
-    region: Box
+    region: Region
     size: tuple[int, int]
     pinned: bool = False
     stamp: tuple[int, int] | None = field(default=None, repr=False, compare=False)

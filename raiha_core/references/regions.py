@@ -5,17 +5,17 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..content.base import Box as Box
+from ..content.base import Region as Region
 
-LAYOUT = "whole+5, kinds"
+LAYOUT = "whole+5+own, kinds"
 """What an index keeps of a photo; changes when that does, and indexes are made anew."""
 
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 
 # Four overlapping corners and the centre, 0.55 of each side. An object up to a tenth of the side wide (the overlap)
 # always lies whole in some corner, one that straddles a corner boundary in the middle lies in the centre, and in its
 # region it covers 1 / 0.55^2 = 3.3 times the share it has of the photo. More tiles cost build time in proportion.
-REGIONS: tuple[Box, ...] = (
+REGIONS: tuple[Region, ...] = (
     WHOLE,
     (0.0, 0.0, 0.55, 0.55),
     (0.45, 0.0, 1.0, 0.55),
@@ -28,7 +28,7 @@ REGIONS: tuple[Box, ...] = (
 ENCODE_SIDE = 320
 
 
-def cut(image: Tensor, box: Box) -> Tensor:
+def cut(image: Tensor, box: Region) -> Tensor:
     """The pixels of a box, at least one in each direction.
 
     Args:
@@ -41,7 +41,7 @@ def cut(image: Tensor, box: Box) -> Tensor:
     return image[..., y0:y1, x0:x1]
 
 
-def shrink(image: Tensor, side: int) -> Tensor:
+def limit_side(image: Tensor, side: int) -> Tensor:
     """Reduce a picture `(B, C, H, W)` so that its long side is at most `side`; smaller ones stay as they are."""
     height, width = image.shape[-2:]
     scale = side / max(height, width)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .kinds import PHOTO
-from .regions import Box
+from .regions import Region
 
 ID_LENGTH = 16
 ALIVE = 2**62
@@ -70,14 +70,14 @@ class FileRow:
 
 @dataclass(frozen=True)
 class ImageRow:
-    """A photo: row, content hash, size in pixels, kind (see `kinds`), look (see `lookalike`), illumination descriptor."""
+    """A photo: row, content hash, size in pixels, kind (see `kinds`), signature (see `lookalike`), illumination descriptor."""
 
     id: int
     hash: str
     width: int
     height: int
     kind: str
-    look: bytes
+    signature: bytes
     illumination: NDArray[np.float32]
 
 
@@ -87,7 +87,7 @@ class RegionRow:
 
     id: int
     image: int
-    box: Box
+    box: Region
     content: NDArray[np.float32]
 
 
@@ -103,11 +103,11 @@ class Entry:
     error: str | None = None
     width: int = 0
     height: int = 0
-    look: bytes = b""
+    signature: bytes = b""
     illumination: NDArray[np.float32] | None = None
     content: NDArray[np.float32] | None = None
     kind: str = PHOTO
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[Region, ...] = ()
     """Of the regions whose vectors are in `content`."""
 
 
@@ -119,12 +119,13 @@ def checksum(*parts: object) -> int:
     return crc
 
 
-def region_checksum(image: int, box: Box, content: bytes) -> int:
+def region_checksum(image: int, box: Region, content: bytes) -> int:
     """Of a region's row."""
     return zlib.crc32(content, zlib.crc32(struct.pack("<q4d", image, *box)))
 
 
 FILE_COLUMNS = "root, path, size, mtime, image, error, checksum"
+# `look` is the signature, under the name that indexes have had from the start.
 IMAGE_COLUMNS = "id, hash, width, height, kind, look, illumination, checksum"
 REGION_COLUMNS = "id, image, x0, y0, x1, y1, content, checksum"
 ROOT_COLUMNS = "id, path, relative, links, checksum"
@@ -152,15 +153,15 @@ def file_of(row: tuple[int, str, int, int, int | None, str | None, int]) -> File
     return FileRow(*row[:6])
 
 
-def image_of(row: tuple[int, str, int, int, str, bytes, bytes, int], look: int, light: int) -> ImageRow:
-    """A photo from its columns; `look` bytes of look, `light` numbers of illumination.
+def image_of(row: tuple[int, str, int, int, str, bytes, bytes, int], signature: int, light: int) -> ImageRow:
+    """A photo from its columns; `signature` bytes of signature, `light` numbers of illumination.
 
     Raises:
         Distorted: it is not as it was written, or something is too long or too short.
     """
     if checksum(*row[1:7]) != row[7]:
         raise Distorted(f"photo {row[0]} is not as it was written")
-    if len(row[5]) != look or len(row[6]) != 4 * light:
+    if len(row[5]) != signature or len(row[6]) != 4 * light:
         raise Distorted(f"the light of photo {row[0]} has the wrong length")
     return ImageRow(*row[:6], np.frombuffer(row[6], np.float32))
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from .reference import Reference, load_picture
-from .regions import shrink
+from .regions import limit_side
 
 _CELL = 288
 _TEXT = 62
@@ -43,7 +43,7 @@ def contact_sheet(composite: Tensor, mask: Tensor, references: Sequence[Referenc
 
 
 def _query_cell(composite: Tensor, mask: Tensor) -> Image.Image:
-    small = shrink(composite.detach().cpu().float().clamp(0, 1), _CELL)
+    small = limit_side(composite.detach().cpu().float().clamp(0, 1), _CELL)
     pixels = (small[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
     inside = torch.nn.functional.interpolate(mask.detach().cpu().float(), small.shape[-2:], mode="area") > 0.5
     grown = torch.nn.functional.max_pool2d(inside.float(), 5, 1, 2) > 0

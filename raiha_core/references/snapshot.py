@@ -10,7 +10,8 @@ from pathlib import Path
 from ..errors import RaihaError
 from . import manifest as manifests
 from .catalogue import Catalogue
-from .checks import open_store, require_current
+from .checks import require_current
+from .folder import open_store
 from .lookup import Lookup
 from .manifest import Manifest
 from .stores import Access, VectorStore

@@ -12,7 +12,9 @@ from pathlib import Path
 from ..errors import RaihaError
 from . import manifest as manifests
 from .catalogue import Catalogue
-from .checks import open_store, places, require_current
+from .checks import require_current
+from .folder import open_store
+from .galleries import places
 from .lock import explained, writing
 from .manifest import Manifest
 from .photos import file_hash
@@ -174,7 +176,7 @@ def _verify_vectors(
 
 
 def _revision(folder: str) -> int:
-    digits = folder.rpartition("-")[2].removesuffix(".new")
+    digits = folder.rpartition("-")[2]
     return int(digits) if digits.isdigit() else 0
 
 

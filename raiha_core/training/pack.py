@@ -97,7 +97,7 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
         root: the folder; `masks.jsonl` has one object per line with `photo`, `mask`, `label`; `pairs.jsonl` has `a`, `b`.
         out: where the pack goes; an existing pack of the same content is opened instead.
         size: side S of the packed squares.
-        regions: how many masks to add per photo, of regions found by colour (`find_regions`).
+        regions: how many masks to add per photo, of regions found by colour (`find_segments`).
         also: further folders of the same layout, packed together with the first.
 
     Raises:
@@ -171,11 +171,11 @@ def _regions_of(
     photos: NDArray[np.uint8], count: int, bar: Callable[[Iterable[int]], Iterable[int]]
 ) -> tuple[list[NDArray[np.uint8]], list[int]]:
     """Regions of every packed photo, and the photo of each."""
-    from .regions import find_regions
+    from .segments import find_segments
 
     found, owners = [], []
     for i in bar(range(len(photos))):
-        regions = find_regions(photos[i], count, np.random.default_rng(i))
+        regions = find_segments(photos[i], count, np.random.default_rng(i))
         found += regions
         owners += [i] * len(regions)
     return found, owners

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from raiha_core.cli import main
+from raiha_core.image import read_image
 
 Run = Any
 
@@ -121,10 +122,8 @@ def test_batch_goes_on_after_a_bad_file(batch: tuple[Path, Path, Path], capsys: 
 def test_a_batch_reads_its_reference_once(
     batch: tuple[Path, Path, Path], scene_files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from raiha_core import inputs
-
-    reference, read, seen = scene_files[0], inputs.read_image, []
-    monkeypatch.setattr(inputs, "read_image", lambda path: (seen.append(Path(path)), read(path))[1])
+    reference, seen = scene_files[0], []
+    monkeypatch.setattr("raiha_core.inputs.read_image", lambda path: (seen.append(Path(path)), read_image(path))[1])
     composites, masks, out = batch
     arguments = ["harmonize", composites, masks, "-o", out, "-r", reference, "--attention", out / "looked"]
     assert call(capsys, *arguments)[0] == 0 and len(list(out.glob("*.png"))) == 3

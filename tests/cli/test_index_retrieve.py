@@ -105,3 +105,32 @@ def test_mistakes_end_in_one_line_and_status_2(capsys, scene, monkeypatch, argum
     status, out, err = run(capsys, *arguments)
     assert status == 2 and out == "" and words in err
     assert err.count("\n") == 1 and not (scene / "new").exists()
+
+
+def test_colours_under_full_transparency_say_nothing(capsys, scene, tmp_path):
+    """Two cut-outs that look the same, whatever lies where nothing is seen, find the same photos."""
+    array = np.asarray(Image.open(scene / "composite.png").convert("RGB"))
+    alpha = np.full(array.shape[:2], 255, np.uint8)
+    alpha[:60, 100:] = 0
+    found = []
+    for name, colour in (("red", (255, 0, 0)), ("black", (0, 0, 0))):
+        painted = array.copy()
+        painted[alpha == 0] = colour
+        Image.fromarray(np.dstack([painted, alpha])).save(tmp_path / f"{name}.png")
+        status, out, _ = run(capsys, "retrieve", tmp_path / f"{name}.png", scene / "mask.png", "--index", scene / "i", "--json")
+        assert status == 0
+        found.append([(r["id"], r["content"], r["illumination"]) for r in json.loads(out)["references"]])
+    assert found[0] == found[1]
+
+
+def test_what_was_found_in_reading_is_said(capsys, scene, tmp_path):
+    mask = np.asarray(Image.open(scene / "mask.png")) // 3
+    Image.fromarray(mask).save(tmp_path / "dim.png")
+    _, _, err = run(capsys, "retrieve", scene / "composite.png", tmp_path / "dim.png", "--index", scene / "i")
+    assert "85 of 255" in err
+    frames = [Image.open(scene / f"{n}.png").convert("RGB") for n in ("mask", "composite")]
+    frames[0].save(tmp_path / "two.tif", save_all=True, append_images=frames[1:])
+    arguments = ["retrieve", tmp_path / "two.tif", scene / "mask.png", "--index", scene / "i", "--json"]
+    first, second = (json.loads(run(capsys, *arguments, *more)[1]) for more in ((), ("--page", "2")))
+    assert "holds 2 frames" in first["notices"][0] and not second["notices"]
+    assert [r["score"] for r in first["references"]] != [r["score"] for r in second["references"]]

@@ -65,3 +65,23 @@ def test_mistakes_are_one_sentence(
     assert main(["transfer", *(a.format(**names) for a in arguments)]) == 2
     told = capsys.readouterr().err
     assert says in told and told.count("\n") == 1 and not (tmp_path / "o.png").exists()
+
+
+def test_nothing_changed_is_said(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.png"
+    assert main(["transfer", str(pair[0]), str(pair[0]), "-o", str(out)]) == 0
+    assert "Nothing was changed that could be seen" in capsys.readouterr().err
+    assert main(["transfer", *map(str, pair), "-o", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["changed"] and told["notices"] == []
+
+
+def test_what_was_found_in_reading_is_said(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.zeros((160, 240), np.uint8)
+    mask[40:120, 60:180] = 75
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    frames = [Image.open(pair[1]), Image.open(pair[0])]
+    frames[0].save(tmp_path / "version.tif", save_all=True, append_images=frames[1:])
+    assert main(["transfer", str(pair[0]), str(tmp_path / "version.tif"), str(tmp_path / "mask.png"), "-o", str(tmp_path / "o.png")]) == 0
+    told = capsys.readouterr().err
+    assert "75 of 255" in told and "holds 2 frames or pages" in told

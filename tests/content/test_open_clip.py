@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from raiha_core.content import load_encoder
+from raiha_core.content.open_clip import OpenClipEncoder
 from raiha_core.errors import RaihaError
 
 open_clip = pytest.importorskip("open_clip")
@@ -104,6 +105,7 @@ def test_downloads_only_when_chosen_and_said(folder: Path, monkeypatch: pytest.M
     with caplog.at_level(logging.WARNING):
         encoder = load_encoder(f"open_clip:{MODEL}/tag")
     assert asked == [config] and "downloading the weights of open_clip:raiha-tiny-test/tag from someone/tiny" in caplog.text
+    assert isinstance(encoder, OpenClipEncoder)
     # The tag's own settings count: activation and normalisation.
     assert type(encoder.net.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
     torch.testing.assert_close(encoder.mean.flatten(), torch.full((3,), 0.4))

@@ -27,7 +27,7 @@ from raiha_core.evaluation import (
     positive_crop,
     synthetic_references,
 )
-from raiha_core.evaluation.sheet import contact_sheet
+from raiha_core.evaluation.comparison import comparison_sheet
 from raiha_core.evaluation.tables import render, to_json, write_csv
 from raiha_core.models import AffineMap, HarmonizationModel, Prediction
 
@@ -49,7 +49,9 @@ class Brighter(HarmonizationModel):
 
     architecture, input_size, crops = "brighter", 16, False
 
-    def predict(self, composite: Any, mask: Any, references: Any = None, *, attention: bool = False) -> Prediction:
+    def predict(
+        self, composite: Any, mask: Any, references: Any = None, *, attention: bool = False, caution: float | None = None
+    ) -> Prediction:
         matrix = torch.zeros(12, 1, 1)
         matrix[[0, 5, 10]] = 2.0
         return Prediction(AffineMap(matrix))
@@ -226,11 +228,11 @@ def test_contact_sheet(triplets: Path) -> None:
     data = TripletFolder(triplets)
     methods = [Method("m", fails_on_large, own_references(), model=True), Method("same", same)]
     reports = evaluate(methods, data, 64)
-    sheet = contact_sheet(data.items, methods, reports, 64, title="t", tile=64, columns=2)
+    sheet = comparison_sheet(data.items, methods, reports, 64, title="t", tile=64, columns=2)
     assert sheet.size == (2 * (5 * 70 + 6), 60 + 3 * 92)
     pixels = np.asarray(sheet)
     assert (pixels == (255, 0, 200)).all(-1).sum() > 50  # outlines
     loaded = load_item(data[0], 64)
     assert (pixels[60:124, 6:70] == loaded.composite).all() and (pixels[60:124, 286:350] == loaded.real).all()
     with pytest.raises(RaihaError, match="no pictures"):
-        contact_sheet([], methods, reports)
+        comparison_sheet([], methods, reports)

@@ -28,7 +28,7 @@ class Runs:
         return open, (self.witness, "w")
 
 
-_RUBBISH = [0, -1, None, "a", 1e9, 10**12, True, [], {}, float("nan"), 250, ""]
+_RUBBISH: list[Any] = [0, -1, None, "a", 1e9, 10**12, True, [], {}, float("nan"), 250, ""]
 
 
 def checkpoint(seed: int, folder: Path) -> tuple[Path, Path]:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 import tifffile
@@ -65,6 +66,10 @@ def _tiff(rng: random.Random) -> bytes:
         if channels >= 3 and rng.random() < 0.3:
             options["planarconfig"] = "separate"
             array = array.transpose(2, 0, 1)
+    if rng.random() < 0.1 and array.ndim == 2:
+        array, options["volumetric"] = np.stack([array] * rng.randint(1, 4)), True
+    if channels == 4 and rng.random() < 0.4 and array.shape[-1] == 4:
+        options["photometric"] = "separated"
     if rng.random() < 0.4:
         options["compression"] = rng.choice(["zlib", "lzw", "packbits", "zstd"])
     if rng.random() < 0.3 and array.ndim == 2:
@@ -75,6 +80,31 @@ def _tiff(rng: random.Random) -> bytes:
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             writer.write(np.ascontiguousarray(array), metadata=None, **options)
     return buffer.getvalue()
+
+
+def _packed(rng: random.Random) -> bytes:
+    """A TIFF of grey samples of any number of bits, the directory's other numbers true."""
+    width, height, bits = rng.randint(1, 20), rng.randint(1, 20), rng.randint(1, 40)
+    data = rng.randbytes((width * bits + 7) // 8 * height)
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: rng.choice([0, 1, 1, 2, 5, 6, 8, 32803]), 273: 0, 277: 1, 278: height}
+    tags |= {279: len(data), 339: rng.choice([1, 1, 2, 3])}
+    tags |= {32997: rng.choice([1, 2, 2**31])} if rng.random() < 0.2 else {}
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    return b"II*\0" + struct.pack("<I", 8) + _directory(list(tags.items()), 0) + data
+
+
+def _bit_fields(rng: random.Random) -> bytes:
+    """A BMP whose colours lie in fields of any place and width."""
+    width, height, depth = rng.randint(1, 20), rng.randint(1, 20), rng.choice([16, 32])
+    size = rng.choice([40, 52, 56, 108, 124])
+    cuts = sorted(rng.sample(range(depth + 1), 4))
+    masks = [(2**b - 2**a) if rng.random() < 0.95 else rng.randrange(2**32) for a, b in pairwise(cuts)]
+    fields = b"".join(struct.pack("<I", m) for m in rng.sample(masks, 3)).ljust(max(12, size - 40), b"\0")
+    header = struct.pack("<IiiHHIIiiII", size, width, rng.choice([height, -height]), 1, depth, rng.choice([3, 3, 6]), 0, 0, 0, 0, 0)
+    header += fields
+    start = 14 + len(header)
+    data = rng.randbytes((width * depth + 31) // 32 * 4 * height)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + data
 
 
 def _flipped(rng: random.Random, data: bytes) -> bytes:
@@ -182,7 +212,11 @@ def picture(seed: int) -> Case:
         return _bomb(rng)
     if special < 0.25:
         return _not_a_picture(rng)
-    data = _plain(rng, suffix)
-    if special > 0.4:
+    if special < 0.3:
+        suffix, make = rng.choice([(".tif", _packed), (".bmp", _bit_fields)])
+        data = make(rng)
+    else:
+        data = _plain(rng, suffix)
+    if special > 0.4 or rng.random() < 0.2:
         data = rng.choice(MUTATIONS)(rng, data)
     return rng.choice([suffix, suffix, suffix, ".png"]), data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -63,5 +65,6 @@ def test_shrinking_keeps_the_mean_and_the_gradient(height, width, dtype):
 @given(st.integers(1, 400), st.integers(1, 400), st.sampled_from(["top", "bottom", "left", "right"]))
 def test_nothing_at_a_border_gets_lost(height, width, side):
     mask = np.zeros((height, width), np.float32)
-    mask[{"top": np.s_[:1], "bottom": np.s_[-1:], "left": np.s_[:, :1], "right": np.s_[:, -1:]}[side]] = 1
+    borders: dict[str, Any] = {"top": np.s_[:1], "bottom": np.s_[-1:], "left": np.s_[:, :1], "right": np.s_[:, -1:]}
+    mask[borders[side]] = 1
     assert float(shrink(mask, Box(0, 0, height, width), 16).max()) > 0.02

@@ -60,7 +60,7 @@ def segments(data):
 
 
 SEGMENTS = {
-    "XMP": (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP),
+    "XMP of pictures": (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP.replace(b"/>", b" hdrgm:Version='1.0'/>")),
     "IPTC": (0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0"),
     "comments": (0xFE, b"a comment"),
     "gain maps": (0xE2, b"MPF\0II*\0\x08\0\0\0\0\0"),
@@ -90,7 +90,6 @@ TAGS = {
     "GeoTIFF": (33550, "d", 3, (1.0, 1.0, 0.0)),
     "TransferFunction": (301, "H", 256, tuple(range(256))),
     "WhitePoint": (318, "2I", 2, (3127, 10000, 3290, 10000)),
-    "XMP": (700, "B", len(XMP), XMP),
     "IPTC": (33723, "B", 8, b"\x1c\2\0\0\2\0\0\0"),
 }
 
@@ -110,7 +109,7 @@ def test_parts_of_a_webp(tmp_path, samples):
     exif[271] = "Tortoise"
     Image.fromarray(samples(6, 8, 3, np.uint8)).save(tmp_path / "a.webp", lossless=True, icc_profile=SRGB, exif=exif.tobytes(), xmp=XMP)
     with Image.open(write_image(tmp_path / "b.webp", read_image(tmp_path / "a.webp"))) as image:
-        assert image.info["icc_profile"] == SRGB and image.getexif()[271] == "Tortoise" and not image.info.get("xmp")
+        assert image.info["icc_profile"] == SRGB and image.getexif()[271] == "Tortoise" and image.info["xmp"] == XMP
 
 
 def test_text_survives_as_other_programs_read_it(tmp_path, samples):
@@ -119,3 +118,45 @@ def test_text_survives_as_other_programs_read_it(tmp_path, samples):
     Image.fromarray(samples(6, 8, 3, np.uint8)).save(tmp_path / "a.png", pnginfo=said)
     with Image.open(write_image(tmp_path / "b.png", read_image(tmp_path / "a.png"))) as image:
         assert image.info["workflow"] == '{"nodes": []}'
+
+
+TURNED = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:rights="mine"/></x:xmpmeta>'
+
+
+def with_xmp(path, array, xmp, orientation=1):
+    """A file with an XMP packet and an orientation in EXIF, in any of the four formats."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    options = {"exif": exif.tobytes(), "xmp": xmp}
+    if path.suffix == ".tif":
+        options = {"tiffinfo": {274: orientation, 700: xmp}}
+    elif path.suffix == ".png":
+        said = PngImagePlugin.PngInfo()
+        said.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=True)
+        options = {"exif": exif.tobytes(), "pnginfo": said}
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def xmp_in(path):
+    """The packet as other programs read it."""
+    with Image.open(path) as image:
+        found = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+        return found.encode() if isinstance(found, str) else found
+
+
+@pytest.mark.parametrize("source", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("target", [".jpg", ".png", ".tif", ".webp"])
+def test_xmp_goes_from_every_format_to_every_format(tmp_path, samples, source, target):
+    array = samples(6, 8, 3, np.uint8)
+    plain = read_image(with_xmp(tmp_path / f"a{source}", array, TURNED))
+    assert plain.size == (6, 8) and xmp_in(write_image(tmp_path / f"b{target}", plain)) == TURNED
+    turned = read_image(with_xmp(tmp_path / f"c{source}", array, TURNED, orientation=6))
+    assert turned.size == (8, 6) and xmp_in(write_image(tmp_path / f"d{target}", turned)) == TURNED.replace(b'"6"', b'"1"')
+
+
+def test_xmp_that_a_jpeg_cannot_hold_costs_no_picture(tmp_path, samples):
+    long = TURNED.replace(b"mine", b"x" * 70_000)
+    picture = read_image(with_xmp(tmp_path / "a.png", samples(6, 8, 3, np.uint8), long))
+    assert picture.xmp == long
+    assert xmp_in(write_image(tmp_path / "b.jpg", picture)) is None and xmp_in(write_image(tmp_path / "b.webp", picture)) == long

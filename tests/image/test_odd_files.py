@@ -164,17 +164,6 @@ def test_a_palette_of_eight_bit_values(tmp_path):
         assert np.array_equal(read_image(tmp_path / f"{name}.tif").rgb, colours.T[index].astype(np.uint8))
 
 
-def test_sentences_are_true(tmp_path, samples):
-    cases = {
-        "signed": (np.zeros((4, 5), np.int16), "int16; save it with unsigned"),
-        "wide": (np.zeros((4, 5), np.uint32), "uint32; save it with unsigned"),
-    }
-    for name, (array, sentence) in cases.items():
-        tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack")
-        with pytest.raises(RaihaError, match=sentence):
-            read_image(tmp_path / f"{name}.tif")
-
-
 def test_an_icc_tag_that_is_a_number(tmp_path, samples):
     array = samples(4, 5, 3, np.uint8)
     tifffile.imwrite(tmp_path / "x.tif", array, photometric="rgb", extratags=[(34675, "I", 1, 7, True)])

@@ -125,7 +125,7 @@ def test_threads_leave_the_warnings_of_the_process_alone(tmp_path, photo, monkey
             entered.wait(10)
         return opened(file)
 
-    monkeypatch.setattr(reduced.Image, "open", first_in_first_out)
+    monkeypatch.setattr(Image, "open", first_in_first_out)
 
     def read(wait: bool) -> None:
         read_reduced(tmp_path / "a.png", 50)

@@ -29,7 +29,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[HarmonizationModel]]:
     monkeypatch.setattr(registry, "_registry", dict(registry._registry))
     registry.discover()
     yield sys.modules["raiha_core.models.toy"].Toy
-    del sys.modules["raiha_core.models.toy"], models.toy
+    del sys.modules["raiha_core.models.toy"]
+    delattr(models, "toy")
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def install(base: Path) -> None:
         Boolean=_type("BOOLEAN", True), String=_type("STRING", True),
     )  # fmt: skip
     cpu = lambda: torch.device("cpu")  # noqa: E731
-    modules = {
+    modules: dict[str, dict[str, Any]] = {
         "comfy_api": {}, "comfy_api.latest": {"io": io, "ComfyExtension": ComfyExtension}, "comfy": {},
         "comfy.model_management": {
             "throw_exception_if_processing_interrupted": throw_exception_if_processing_interrupted, "load_models_gpu": load_models_gpu,

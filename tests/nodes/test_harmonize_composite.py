@@ -125,11 +125,11 @@ def test_a_held_frame_is_the_anchors_change(pack: SimpleNamespace, batch: Batch)
     assert torch.allclose(held[2], alone[0], atol=1e-5), "one mask: the anchor looks where it would look alone"
 
 
-def test_one_mask_for_a_clip_is_not_copied_for_every_frame(pack: SimpleNamespace, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_mask_for_a_clip_is_not_made_for_every_frame(pack: SimpleNamespace, batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     images, mask = batch
-    video, seen = pack.module("raiha_core.video"), []
-    own = video.common_box
-    monkeypatch.setattr(video, "common_box", lambda masks, *more: own((seen.append(1) or m for m in masks), *more))
+    masks, seen = pack.module("nodes.masks"), []
+    own = masks.as_mask
+    monkeypatch.setattr(masks, "as_mask", lambda m: seen.append(1) or own(m))
     module = pack.module("nodes.harmonize_composite")
     pack.HarmonizeComposite.execute(images.repeat(2, 1, 1, 1), mask, video_mode=module.ONE)
     assert len(seen) == 1

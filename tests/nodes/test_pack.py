@@ -35,14 +35,15 @@ def test_every_linked_value_is_checked(pack: SimpleNamespace) -> None:
     tried = 0
     for node in pack.nodes.values():
         inputs = node.define_schema().inputs
-        sockets = {i.id: None for i in inputs if i.io_type not in ("INT", "FLOAT", "COMBO", "BOOLEAN", "RAIHA_PICKS")}
+        sockets: dict[str, Any] = {i.id: None for i in inputs if i.io_type not in ("INT", "FLOAT", "COMBO", "BOOLEAN", "RAIHA_PICKS")}
         for wanted in inputs:
-            bad: list[Any] = {
+            rubbish: dict[str, list[Any]] = {
                 "INT": [1.5, "x", None],
                 "FLOAT": ["x", None, float("inf")],
                 "BOOLEAN": [7, "x"],
                 "COMBO": ["rubbish", None],
-            }.get(wanted.io_type, [])
+            }
+            bad = rubbish.get(wanted.io_type, [])
             if wanted.io_type in ("INT", "FLOAT"):
                 bad += [wanted.min - 1, wanted.max + 1]
             for value in [] if wanted.id in ("source", "model") else bad:

@@ -24,7 +24,7 @@ def test_entries_survive_the_journey(gallery, encoder):
     back = _entry(_row(entry))
     assert back.content is not None and entry.content is not None and (back.content == entry.content).all()
     assert back.illumination is not None and entry.illumination is not None and (back.illumination == entry.illumination).all()
-    assert (back.hash, back.look, back.path, back.mtime, back.error) == (entry.hash, entry.look, entry.path, entry.mtime, None)
+    assert (back.hash, back.signature, back.path, back.mtime, back.error) == (entry.hash, entry.signature, entry.path, entry.mtime, None)
     failed = Entry(1, "x.jpg", 3, 4, error="damaged")
     assert _entry(_row(failed)) == failed
 

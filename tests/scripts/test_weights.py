@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import Tensor
 
 from raiha_core.content.embedded import EmbeddedEncoder
 from raiha_core.content.mobilenet import MobileNetV2
@@ -31,7 +32,7 @@ def test_an_encoder_is_made(script: Callable[[str], ModuleType], tmp_path: Path,
     torch.manual_seed(0)
     (tmp_path / "teacher").mkdir()
     net = MobileNetV2()
-    state = {}
+    state: dict[str, Tensor] = {}
     for i, layer in enumerate(net.filters()):
         state |= {f"w{i}": layer.weight.detach().contiguous(), f"b{i}": layer.bias.detach().contiguous()}
     save_file(state, tmp_path / "teacher" / "mobilenet_v2.safetensors")

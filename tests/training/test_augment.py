@@ -15,7 +15,7 @@ from raiha_core.training.layout import PASTED, PLACED, crop, move, paste
 from raiha_core.training.losses import SPILL, foreground_mse, harmonisation_loss, seen_weight
 from raiha_core.training.masks import blobs, boxes, feathered, grown, handed_over, roughen, vary
 from raiha_core.training.pack import build_pack, find_photos
-from raiha_core.training.regions import find_regions
+from raiha_core.training.segments import find_segments
 from raiha_core.training.sources import RETRIEVED, PhotoSource, ReferenceMix, assemble, crop_boxes, positive_boxes
 
 B, S = 6, 64
@@ -250,11 +250,11 @@ def test_regions_of_one_colour_are_found_and_packed_after_the_masks(photo_folder
     photo[:, 36:] = 200
     photo[40:, :20] = (180, 30, 30)
     photo += np.random.default_rng(1).integers(0, 5, photo.shape, np.uint8)
-    (region,) = find_regions(photo, 1, np.random.default_rng(0))
+    (region,) = find_segments(photo, 1, np.random.default_rng(0))
     inside = region > 127
     assert region.shape == (64, 64) and 0.02 < inside.mean() < 0.5
     assert photo[inside].std(0).max() < 12, "one region is one colour"
-    assert len(find_regions(photo, 99, np.random.default_rng(0))) < 30, "no more than there are"
+    assert len(find_segments(photo, 99, np.random.default_rng(0))) < 30, "no more than there are"
 
     plain = build_pack(photo_folder, tmp_path / "plain", 64, progress=False)
     pack = build_pack(photo_folder, tmp_path / "pack", 64, progress=False, regions=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def test_a_kill_while_checkpoints_are_swapped_loses_no_step(
     moment: int, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kills before the first rename, between the two, and after both, all at step 2."""
-    real, really_remove, calls = resume.os.replace, shutil.rmtree, []
+    real, really_remove, calls = os.replace, shutil.rmtree, []
 
     def killed(source: Any, target: Any) -> None:
         if Path(target).name.startswith("checkpoint"):
@@ -156,8 +157,8 @@ def test_a_kill_while_checkpoints_are_swapped_loses_no_step(
             raise KeyboardInterrupt
         really_remove(folder, ignore_errors=True)
 
-    monkeypatch.setattr(resume.os, "replace", killed)
-    monkeypatch.setattr(resume.shutil, "rmtree", remove)
+    monkeypatch.setattr(os, "replace", killed)
+    monkeypatch.setattr(shutil, "rmtree", remove)
     with pytest.raises(KeyboardInterrupt):
         Trainer(config(photos, tmp_path / "run", steps=4)).run()
     monkeypatch.undo()

@@ -36,7 +36,8 @@ class Editor:
     """ComfyUI's editor in a page."""
 
     def __init__(self, page: Any, host: Any, vue: bool):
-        self.page, self.host, self.vue, self.errors = page, host, vue, []
+        self.page, self.host, self.vue = page, host, vue
+        self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(host.url)
         self.wait()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...checkpoint import State
-from ..base import AffineMap, Attention, HarmonizationModel, Prediction, apply_affine
+from ..base import AffineMap, Attention, ColorTransform, HarmonizationModel, Prediction, apply_affine
 from ..fusion import cosine_attention
 from ..registry import register
 from .backbone import WIDTHS, Backbone, ConvNorm
@@ -146,7 +146,7 @@ class RaihaS(HarmonizationModel):
         Args:
             composite: `(B, 3, S, S)`, sRGB in [0, 1], S divisible by 32.
             mask: `(B, 1, S, S)` in [0, 1], as `shown_mask` gives it.
-            references: `(B, R, 3, S, S)` or None.
+            references: `(B, R, 3, S, S)`, `(1, R, 3, S, S)` where all composites share them, or None.
             evidence: what `observe` says of composite and mask, where it is known already.
         """
         scene = self._scene(composite, mask, observe(composite, mask) if evidence is None else evidence)
@@ -246,8 +246,11 @@ class RaihaS(HarmonizationModel):
             # Beside the references stands "none of them", with a logit of 0: what is not trusted fades instead of being shared out.
             share = F.pad(logit, (0, 0, 0, 1)).softmax(1)[:, :-1]
 
+        composites = len(scene.x)
+
         def in_a_row(y: Tensor) -> Tensor:
-            return y.float().flatten(2).reshape(b, r, y.shape[1], -1).transpose(1, 2).flatten(2)
+            row = y.float().flatten(2).reshape(b, r, y.shape[1], -1).transpose(1, 2).flatten(2)
+            return row.expand(composites, -1, -1)
 
         tokens = deep.shape[-2] * deep.shape[-1]
         return _Looked(
@@ -311,6 +314,15 @@ class RaihaS(HarmonizationModel):
             side = int(out.foreground.shape[1] ** 0.5)
             look = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
         return Prediction(AffineMap(matrix[0].float()), look)
+
+    @torch.inference_mode()
+    def predict_batch(
+        self, composites: Tensor, masks: Tensor, references: list[Tensor] | None = None, *, caution: float | None = None, **options: Any
+    ) -> list[ColorTransform]:
+        """See `HarmonizationModel.predict_batch`."""
+        shared = torch.stack(references, 1).clamp(0, 1) if references else None
+        out = self(composites.clamp(0, 1), shown_mask(masks), shared)
+        return [AffineMap(matrix.float()) for matrix in self.cautious(out, self.caution if caution is None else caution)]
 
     def cautious(self, output: Output, caution: float) -> Tensor:
         """A batch's transforms, those that are hardly believed in drawn to the identity: `(B, 12, h, w)`.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...atomic import replacing_folder
 from ..manifest import damaged, sync_directory
 from .base import State, Vector, VectorRows, VectorSource, VectorStore
 
@@ -65,21 +66,17 @@ class FaissStore(VectorStore):
         count = source.count()
         removed = source.removed()
         folder = f"{_PREFIX}{self.tag}-{revision:08d}" if self.tag else f"{_PREFIX}{revision:08d}"
-        temporary, final = self.directory / f"{folder}.new", self.directory / folder
-        for stale in (temporary, final):
-            shutil.rmtree(stale, ignore_errors=True)
-        temporary.mkdir()
+        final = self.directory / folder
         index = self._train(source, count)
         last = 0
         for rows in source.rows(light=False):
             index.add_with_ids(rows.content, rows.ids)
             last = int(rows.ids[-1])
-        with open(temporary / _FILE, "wb") as file:
+        with replacing_folder(final) as part, open(part / _FILE, "wb") as file:
             # Through Python's file: FAISS itself cannot open names outside ASCII on Windows.
             faiss.write_index(index, faiss.PyCallbackIOWriter(file.write, _PIECE))  # type: ignore[attr-defined]
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, final)
         sync_directory(self.directory)
         if removed:
             source.forget_removed()

@@ -19,7 +19,7 @@ _GAP, _HEAD, _CAPTION = 6, 30, 22
 _OUTLINE = (255, 0, 200)
 
 
-def contact_sheet(
+def comparison_sheet(
     items: Sequence[Item],
     methods: Sequence[Method],
     reports: Sequence[Report],

@@ -10,7 +10,7 @@ from skimage.segmentation import felzenszwalb
 SMALLEST, LARGEST = 0.02, 0.5  # of the picture
 
 
-def find_regions(photo: NDArray[np.uint8], count: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+def find_segments(photo: NDArray[np.uint8], count: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
     """Up to `count` regions of one colour, drawn at random, larger ones more often.
 
     Args:

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from raiha_core import video
 from raiha_core.errors import RaihaError
-from raiha_core.harmonizer import Harmonizer, PlacedTransform
+from raiha_core.harmonizer import Harmonizer, PlacedTransform, Shown
 from raiha_core.image import Box, Picture, from_array
+from raiha_core.inputs import as_picture
 from raiha_core.models import load_model
 from raiha_core.models.base import AffineMap, ColorTransform
 from raiha_core.models.guided import fit_local_colours
@@ -112,11 +113,14 @@ class Dims(Harmonizer):
         self.boxes: list[Box | None] = []
         self.references: list[int] = []
 
-    def predict(self, composite, mask, references=(), *, box=None, attention=False, caution=None):  # type: ignore[no-untyped-def]
+    def shown(self, composite, mask, box=None, same_mask=None):  # type: ignore[no-untyped-def]
         self.boxes.append(box)
-        self.references.append(len(references))
-        gain = float(composite.rgb.mean())
-        return PlacedTransform(affine(gain), box or Box(0, 0, *composite.size)), None
+        gain = torch.full((1, 3, 1, 1), float(composite.rgb.mean()))
+        return Shown(gain, torch.from_numpy(mask), box or Box(0, 0, *composite.size))
+
+    def predict_shown(self, shown, references=(), *, caution=None):  # type: ignore[no-untyped-def]
+        self.references += [len(references)] * len(shown)
+        return [PlacedTransform(affine(float(s.picture.mean())), s.box) for s in shown]
 
 
 def disc(row: int, column: int, size: int = 10) -> np.ndarray:
@@ -220,3 +224,64 @@ def test_a_clip_of_paths_and_arrays(tmp_path: Path) -> None:
         video.Pictures([], disc(5, 5))
     with pytest.raises(RaihaError, match="mask of frame 1 is 64 x 40 but the frame is 64 x 48"):
         video.Pictures(files, [disc(5, 5), disc(5, 5)[:40]]).mask(1)
+
+
+def test_frames_share_a_batch_and_its_references() -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames = [
+        F.interpolate(torch.rand(1, 3, 6, 6, generator=generator), 64, mode="bicubic").clamp(0, 1)[0] for _ in range(video.run.BATCH + 2)
+    ]
+    mask = np.zeros((64, 64), np.float32)
+    mask[20:44, 24:40] = 1
+    harmonizer = Harmonizer()
+    references = harmonizer.prepare_references([frames[0], frames[1]])
+    for shared in ([], references):
+        together = video.transforms(harmonizer, video.Pictures(frames, mask), [shared])
+        for frame, placed in zip(frames[-3:], together[-3:], strict=True):
+            alone, _ = harmonizer.predict(as_picture(frame), mask, shared)
+            assert placed is not None and placed.box == alone.box
+            assert torch.allclose(placed.transform.matrix, alone.transform.matrix, atol=1e-4)
+
+
+def test_smoothing_looks_no_further_than_it_must() -> None:
+    class Counted(list):  # type: ignore[type-arg]
+        asked = 0
+
+        def __getitem__(self, i):  # type: ignore[no-untyped-def]
+            self.asked += 1
+            return super().__getitem__(i)
+
+    many = Counted(clip(affine, tuple(0.5 + 0.4 * (i % 7) / 7 for i in range(400))))
+    at = [i for i in range(500) if not 200 <= i < 300]
+    smoothed = video.mixing.Smoothed(many, 2.0, at)
+    for frame in (0, 100, 250, 499):
+        many.asked = 0
+        found = smoothed.at(frame)
+        assert many.asked < 120
+        weights = torch.softmax(-((torch.tensor(at) - frame) ** 2).double() / 8, 0).float()
+        whole = torch.einsum("u,u...->...", weights, torch.stack([t.transform.matrix for t in many]))
+        assert torch.allclose(found.transform.matrix, whole, atol=1e-6)
+
+
+def test_a_faint_frame_stays_faint(tmp_path: Path) -> None:
+    pictures = [np.full((48, 64, 3), 90, np.uint8)] * 3
+    masks = [(disc(5, 5) * value).astype(np.uint8) for value in (255, 51, 0)]
+    files = [tmp_path / f"{i}.png" for i in range(3)]
+    for file, mask in zip(files, masks, strict=True):
+        Image.fromarray(mask).save(file)
+    for given in (masks, files, [Image.fromarray(m) for m in masks], [torch.from_numpy(m) for m in masks]):
+        clip = video.Pictures(pictures, given)
+        assert [round(float(clip.mask(i).max()), 3) for i in range(3)] == [1, 0.2, 0]
+    counted = [m.astype(np.float32) for m in masks]
+    assert float(video.Pictures(pictures, counted).mask(1).max()) == pytest.approx(0.2)
+    dim = video.Pictures(pictures, [m // 2 for m in masks])
+    assert [round(float(dim.mask(i).max()), 1) for i in range(2)] == [1, 0.2], "the brightest of all is white"
+    noise = tmp_path / "noise.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 4, (48, 64), np.uint8)).save(noise)
+    assert video.Pictures(pictures[:2], [files[0], noise]).mask(1).max() == 0, "what a JPEG adds to black is no object"
+
+
+def test_frames_of_different_sizes_are_refused() -> None:
+    clip = video.Pictures([np.zeros((48, 64, 3), np.uint8), np.zeros((48, 60, 3), np.uint8)], disc(5, 5))
+    with pytest.raises(RaihaError, match="Frame 1 is 60 x 48 but others are 64 x 48"):
+        video.transforms(Dims(), clip, way=video.Way("one"))
