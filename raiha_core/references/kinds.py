@@ -83,7 +83,7 @@ def is_grey(small: NDArray[np.uint8], weight: NDArray[np.float32] | None = None)
         channel -= slope[level] * within
     whole = max(float(counts.sum()), 1e-6)
     rest, mean = float((chroma**2).sum(1) @ counts) / (2 * whole), float(luma @ counts) / whole
-    return rest**0.5 < _GREY_CHROMA * min(1.0, mean / _GREY_MEAN)
+    return bool(rest**0.5 < _GREY_CHROMA * min(1.0, mean / _GREY_MEAN))
 
 
 def lines(counts: Mapping[str, int]) -> list[str]:

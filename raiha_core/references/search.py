@@ -52,8 +52,9 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
         chosen = choose(query, rank(query, regions, catalogue, wishes), wishes, there)
         if len(chosen) >= wishes.k or limit >= total:
             found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
-            others = kinds.lines(catalogue.other_kinds()) if len(chosen) < wishes.k else []
-            return found, _notices(list(vanished), lookup) + others
+            others = catalogue.other_kinds() if len(chosen) < wishes.k else {}
+            others.pop(query.kind, None)
+            return found, _notices(list(vanished), lookup) + kinds.lines(others)
         limit *= 8
 
 

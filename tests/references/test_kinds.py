@@ -152,4 +152,6 @@ def test_a_grey_composite_is_offered_grey_photos(mixed: ReferenceIndex, query) -
     grey = composite.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     # What is pasted may have colour: the scene decides.
     composite = torch.where(mask > 0.5, composite, grey)
-    assert "grey" in {r.path.stem for r in mixed.retrieve(composite, mask, k=9)}
+    found = mixed.retrieve(composite, mask, k=9)
+    assert "grey" in {r.path.stem for r in found}
+    assert found.notices and not any("without colour" in notice for notice in found.notices)

@@ -158,7 +158,7 @@ class PgvectorStore(VectorStore):
             return np.array([row[0] for row in connection.execute(self._sql(statement), values)], np.int64)
 
     def _exists(self, connection: psycopg.Connection[Any]) -> bool:
-        return connection.execute("SELECT to_regclass(%s)", (self.table,)).fetchone() != (None,)
+        return bool(connection.execute("SELECT to_regclass(%s)", (self.table,)).fetchone() != (None,))
 
     def check(self, state: State | None, *, thorough: bool = False) -> list[str]:
         """See `VectorStore.check`: the table is there and holds as many rows as it should."""
