@@ -14,6 +14,7 @@ from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex
 from raiha_core.references.stores import Access, VectorRows, VectorStore, create_store, parse_store
 from raiha_core.references.stores.faiss_store import FaissStore
+from raiha_core.references.stores.pgvector import PgvectorStore
 
 DIM, LIGHT = 16, 8
 
@@ -257,7 +258,7 @@ def test_searches_deeper_than_the_graph_goes(store):
 def test_a_graph_finds_what_is_near(postgres, tmp_path):
     """Large enough that PostgreSQL takes the HNSW index."""
     options = {"uri": postgres, "collection": f"raiha_{uuid.uuid4().hex[:12]}"}
-    store = create_store("pgvector", tmp_path, DIM, LIGHT, options, Access(named=(postgres,)))
+    store = PgvectorStore(tmp_path, DIM, LIGHT, options, Access(named=(postgres,)))
     source = Source.random(6000)
     try:
         publish(store, source, None)
