@@ -1,7 +1,8 @@
 # make demo   install and harmonise the bundled example     make test     install and run lint, types and tests
 # make web    lint, types and tests of the browser's side   make lowest   the tests on the oldest versions that are promised
 # make mutants   small changes to the code, of which the tests should notice nine in ten
-# make hostile   try broken and hostile input by the thousand
+# make hostile   try broken and hostile input by the thousand   make stress    readers of an index against builds, a minute each
+# make cluster   build on a Ray cluster of two nodes, with the vectors in PostgreSQL; not part of make test
 # Everything lives in .venv; a stamp per set-up makes the second call quick.
 PYTHON ?= python3
 VENV   := .venv
@@ -9,7 +10,7 @@ BIN    := $(VENV)/bin
 # ComfyUI's users get torch and torchvision resolved together, so that the two fit; so do we.
 TORCH  := torch torchvision
 
-.PHONY: demo test lint types tests web lowest mutants hostile stress clean
+.PHONY: demo test lint types tests web lowest mutants hostile stress cluster clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raiha demo --out demo_out
@@ -76,6 +77,12 @@ $(VENV)/.test: $(BIN)/python pyproject.toml
 # Readers against builds, threads and processes, a minute each.
 stress: $(VENV)/.test
 	RAIHA_STRESS_SECONDS=60 $(BIN)/pytest -q tests/references/test_snapshots.py
+
+# A Ray cluster of two nodes on this machine, one of which is killed, and PostgreSQL with pgvector (pgserver brings a server;
+# RAIHA_TEST_PGVECTOR=postgresql://... names another). Some minutes, and 2 GB of memory.
+cluster: $(VENV)/.test
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e ".[cluster,pgvector]" pgserver
+	RAIHA_TEST_CLUSTER=1 $(BIN)/pytest -q -rs tests/references/test_cluster.py tests/references/test_stores.py
 
 clean:
 	rm -rf $(VENV) .venv-lowest .venv-3.* node_modules demo_out artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

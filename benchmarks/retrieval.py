@@ -216,8 +216,10 @@ def library(options: argparse.Namespace) -> dict[str, Any]:
             stamp = (gallery / f"{i}.jpg").stat().st_mtime_ns
             light = torch.from_numpy(rng.random(DESCRIPTOR_DIM).astype(np.float32) * 0.05)
             vectors = source.draw(np.random.default_rng(start), len(REGIONS))
-            entries.append(Entry(1, f"{i}.jpg", 0, stamp, f"{i:064x}"[::-1], None, 300, 200, rng.bytes(BYTES), light.numpy(), vectors))
-        catalogue.put(entries, REGIONS)
+            entries.append(
+                Entry(1, f"{i}.jpg", 0, stamp, f"{i:064x}"[::-1], None, 300, 200, rng.bytes(BYTES), light.numpy(), vectors, "", REGIONS)
+            )
+        catalogue.put(entries)
         writer.publish()
         composite, mask = torch.rand(1, 3, 200, 300), torch.zeros(1, 1, 200, 300)
         mask[..., 50:150, 100:200] = 1

@@ -78,7 +78,7 @@ def together(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None:
         batch = clock("reading", partial(decoded, tasks, encoder))
         pictures = [d.picture for d in batch if d.picture is not None]
         squares = [d.small for d in batch if d.small is not None]
-        clock("encoder", partial(encoder.encode_regions, pictures, REGIONS))
+        clock("encoder", partial(encoder.encode_regions, pictures, (*REGIONS, *encoder.more_regions)))
         clock("light", partial(describe, torch.cat(squares)))
 
 
@@ -86,7 +86,7 @@ def one_by_one(files: list[Path], encoder: ContentEncoder, clock: Clock) -> None
     """One photo at a time."""
     for file in files:
         image = clock("reading", partial(hashed, file))
-        clock("encoder", partial(encoder.encode_regions, [image], REGIONS))
+        clock("encoder", partial(ContentEncoder.encode_regions, encoder, [image], REGIONS))
         clock("light", partial(described, image))
 
 

@@ -36,7 +36,7 @@ from raiha_core.training.losses import foreground_mse
 from raiha_core.training.pasted import write_pasted
 
 SIDE = 256
-WEIGHTS = (0.0, DEFAULT_WEIGHT, 0.7)
+WEIGHTS = (0.0, DEFAULT_WEIGHT, 0.35, 0.7)
 RANKS = (1, 2, 3, 5, 8)
 NUMBERS = (1, 2, 4, 8)
 USUAL = 4

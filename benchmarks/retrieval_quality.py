@@ -31,6 +31,7 @@ from raiha_core.image.colour import linear_to_srgb, srgb_to_linear
 from raiha_core.references import ReferenceIndex, contact_sheet
 from raiha_core.references import manifest as manifests
 from raiha_core.references.catalogue import Catalogue
+from raiha_core.references.index import DEFAULT_WEIGHT
 from raiha_core.references.lookalike import SAME, resemblance, signature
 from raiha_core.references.photos import as_tensor, read_photo
 from raiha_core.references.query import foreground_box
@@ -273,7 +274,7 @@ def main() -> None:
     parser.add_argument("--folders", nargs="+", default=["photos", "pairs"], help="what `content` indexes, relative to the data folder")
     parser.add_argument("--no-colours", action="store_true", help="leave out the baseline of `content`, which takes minutes")
     parser.add_argument("--queries", type=int, default=300)
-    parser.add_argument("--weight", type=float, default=0.35, help="share of the light, for `sheets`")
+    parser.add_argument("--weight", type=float, default=DEFAULT_WEIGHT, help="share of the light, for `sheets`")
     parser.add_argument("--out", default="sheets", help="where `sheets` writes")
     options = parser.parse_args()
     with torch.inference_mode():

@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raiha_core.content import ContentEncoder, load_encoder
-from raiha_core.content.base import Region, cut_to
-from raiha_core.content.embedded import EmbeddedEncoder
+from raiha_core.content.base import Region
+from raiha_core.content.embedded import EmbeddedEncoder, cover, grid
 from raiha_core.references.query import make_query
-from raiha_core.references.regions import REGIONS
+from raiha_core.references.regions import REGIONS, cut
 
 
 def vectors(way: str, photos: list[Tensor], encoder: EmbeddedEncoder) -> tuple[np.ndarray, float]:
@@ -40,42 +40,31 @@ def vectors(way: str, photos: list[Tensor], encoder: EmbeddedEncoder) -> tuple[n
     if kind == "old":
         found = ContentEncoder.encode_regions(encoder, photos, REGIONS)
     elif kind == "index":
-        found = encoder.encode_regions(photos, REGIONS)
+        found = encoder.encode_regions(photos, (*REGIONS, *encoder.more_regions))
     elif kind == "passes":
         found = torch.stack([passes(photo, int(side), encoder) for photo in photos])
     else:
-        boxes = (*REGIONS, *grid(int(extra or 0)))
+        boxes = (*REGIONS, *(grid(round(int(extra) ** 0.5), 0.4) if extra else ()))
         found = torch.cat([pooled(photo, int(side), encoder, boxes) for photo in photos])
     return found.float().numpy(), 1000 * (time.process_time() - start) / len(photos)
 
 
 def passes(photo: Tensor, side: int, encoder: EmbeddedEncoder) -> Tensor:
-    """A pass for each region, at another size than the index's, in bfloat16."""
-    squares = cut_to(photo, REGIONS, side).bfloat16().contiguous(memory_format=torch.channels_last)
-    return F.normalize(encoder._rough(squares)[0].float(), dim=1)
+    """A pass for each region, each squeezed to a square at once."""
+    parts = [F.interpolate(cut(photo, box), (side, side), mode="bilinear", antialias=True, align_corners=False) for box in REGIONS]
+    return F.normalize(encoder._rough(_ready(torch.cat(parts), encoder))[0].float(), dim=1)
 
 
 def pooled(photo: Tensor, side: int, encoder: EmbeddedEncoder, boxes: Sequence[Region]) -> Tensor:
     """Regions as means of the cells that they cover in the dense map of the whole photo, which the global vector is the mean of."""
-    square = cut_to(photo, REGIONS[:1], side).bfloat16().contiguous(memory_format=torch.channels_last)
-    dense = encoder._rough(square)[1].float()
+    square = F.interpolate(photo, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    dense = encoder._rough(_ready(square, encoder))[1].float()
     shares = torch.stack([cover(box, dense.shape[-2], dense.shape[-1]) for box in boxes]).to(dense)
     return F.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2)
 
 
-def grid(count: int) -> list[Region]:
-    """So many smaller boxes, a square number of them, each 0.4 of a side wide."""
-    n, width = round(count**0.5), 0.4
-    starts = [i * (1 - width) / max(1, n - 1) for i in range(n)]
-    return [(x, y, x + width, y + width) for y in starts for x in starts]
-
-
-def cover(box: Region, height: int, width: int) -> Tensor:
-    """How much of each cell of a map a box covers, `(height, width)`."""
-    x, y = torch.arange(width), torch.arange(height)
-    columns = (torch.minimum(x + 1, torch.tensor(box[2] * width)) - torch.maximum(x, torch.tensor(box[0] * width))).clamp_min(0)
-    rows = (torch.minimum(y + 1, torch.tensor(box[3] * height)) - torch.maximum(y, torch.tensor(box[1] * height))).clamp_min(0)
-    return rows[:, None] * columns
+def _ready(squares: Tensor, encoder: EmbeddedEncoder) -> Tensor:
+    return squares.clamp(0, 1).to(next(encoder._rough.parameters())).contiguous(memory_format=torch.channels_last)
 
 
 def main() -> None:

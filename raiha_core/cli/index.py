@@ -29,7 +29,7 @@ def command() -> None:
 @_DIRECTORY
 @click.argument("gallery", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--encoder", default=None, help="embedded (default), open_clip:MODEL/TAG or dinov2:MODEL.")
-@click.option("--store", default="faiss", show_default=True, help="faiss, milvus (embedded) or milvus:URI.")
+@click.option("--store", default="faiss", show_default=True, help="faiss, milvus (embedded), milvus:URI or pgvector:URI.")
 @click.option("--rebuild", is_flag=True, help="Make an existing index anew; it is replaced when the new one is done.")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Threads that read files.")
 @click.option("--cluster", default=None, help="'local', or the address of a Ray cluster that sees the gallery.")

@@ -35,12 +35,14 @@ class ContentEncoder(ABC):
         weights_hash: short hex digest of the weights; an index remembers it.
         dim: D, the length of the global vector.
         region_side: longest side of the pictures that `encode_regions` wants; larger ones are of no use to it.
+        more_regions: boxes whose vectors it gets at little cost, for an index to keep besides its own.
     """
 
     id: str
     weights_hash: str
     dim: int
     region_side: int = 576
+    more_regions: tuple[Region, ...] = ()
 
     @abstractmethod
     def encode(self, images: Tensor) -> ContentFeatures:
@@ -73,12 +75,6 @@ def _cut_all(image: Tensor, boxes: Sequence[Region]) -> Tensor:
         part = _cut(image, box)
         whole = part.shape[-2:] == image.shape[-2:] and scale == 1
         parts.append(part if whole else F.interpolate(part, size, mode="bilinear", antialias=True, align_corners=False))
-    return torch.cat(parts).clamp(0, 1)
-
-
-def cut_to(image: Tensor, boxes: Sequence[Region], side: int) -> Tensor:
-    """Regions of a picture `(1, 3, H, W)`, squeezed to squares at once: `(len(boxes), 3, side, side)` in [0, 1]."""
-    parts = [F.interpolate(_cut(image, box), (side, side), mode="bilinear", antialias=True, align_corners=False) for box in boxes]
     return torch.cat(parts).clamp(0, 1)
 
 

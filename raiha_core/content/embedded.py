@@ -7,6 +7,7 @@ of an object under any light and before any background.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,17 +15,26 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..checkpoint import digest
 from ..errors import RaihaError
-from .base import ContentEncoder, ContentFeatures, Region, cut_to
+from .base import ContentEncoder, ContentFeatures, Region
 from .mobilenet import LAST, MobileNetV2
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "embedded.safetensors"
 DIM = 256
 INPUT = 192
-CHUNK = 6
+LOOK = 320
+"""Side in pixels at which `encode_regions` looks at a photo: a map of 10 x 10 cells."""
+CHUNK = 3
 """Pictures that go through the network together: with more, what lies between its layers leaves the processor's cache."""
+
+
+def grid(count: int, width: float) -> tuple[Region, ...]:
+    """`count` times `count` boxes, `width` of each side wide, evenly spread."""
+    starts = [i * (1 - width) / (count - 1) for i in range(count)]
+    return tuple((x, y, x + width, y + width) for y in starts for x in starts)
 
 
 class EmbeddedNet(nn.Module):
@@ -46,13 +56,13 @@ class EmbeddedEncoder(ContentEncoder):
 
     id = "embedded"
     dim = DIM
+    region_side = 448
+    more_regions = grid(3, 0.4)
 
     def __init__(self, net: EmbeddedNet, weights_hash: str, device: torch.device | str = "cpu"):
         self.net = net.eval().to(device).to(memory_format=torch.channels_last)
         self.weights_hash = weights_hash
         self.device = torch.device(device)
-        # Of half the size, and half the time, where the processor multiplies bfloat16; emulated elsewhere, and slower.
-        self._rough = copy.deepcopy(self.net).to(torch.bfloat16) if self.device.type == "cpu" and multiplies_bfloat16() else self.net
 
     @classmethod
     def load(cls, path: Path | None = None, device: torch.device | str = "cpu") -> EmbeddedEncoder:
@@ -77,17 +87,36 @@ class EmbeddedEncoder(ContentEncoder):
     def encode(self, images: Tensor) -> ContentFeatures:
         """See `ContentEncoder.encode`."""
         x = images.to(self.device, torch.float32).clamp(0, 1)
-        x = nn.functional.interpolate(x, size=(INPUT, INPUT), mode="bilinear", antialias=True, align_corners=False)
+        x = F.interpolate(x, size=(INPUT, INPUT), mode="bilinear", antialias=True, align_corners=False)
         vector, dense = self.net(x.contiguous(memory_format=torch.channels_last))
-        return ContentFeatures(nn.functional.normalize(vector, dim=1), dense)
+        return ContentFeatures(F.normalize(vector, dim=1), dense)
+
+    @functools.cached_property
+    def _rough(self) -> EmbeddedNet:
+        """The network in bfloat16, in half the time, where the processor multiplies it; elsewhere that is emulated and slower."""
+        return copy.deepcopy(self.net).to(torch.bfloat16) if self.device.type == "cpu" and multiplies_bfloat16() else self.net
 
     @torch.inference_mode()
     def encode_regions(self, images: Sequence[Tensor], boxes: Sequence[Region]) -> Tensor:
-        """See `ContentEncoder.encode_regions`; in bfloat16 where the processor has it, which costs no recall (docs/retrieval.md)."""
+        """See `ContentEncoder.encode_regions`: means of the cells that a region covers in the map of one look at the whole picture.
+
+        In bfloat16 where the processor has it. What both cost and find is in docs/retrieval.md.
+        """
         weights = next(self._rough.parameters())
-        parts = torch.cat([cut_to(image, boxes, INPUT) for image in images]).to(weights).contiguous(memory_format=torch.channels_last)
-        vectors = torch.cat([self._rough(chunk)[0] for chunk in parts.split(CHUNK)]).float().cpu()
-        return nn.functional.normalize(vectors, dim=1).reshape(len(images), len(boxes), -1)
+        looks = torch.cat([F.interpolate(image, (LOOK, LOOK), mode="bilinear", antialias=True, align_corners=False) for image in images])
+        looks = looks.clamp(0, 1).to(weights).contiguous(memory_format=torch.channels_last)
+        dense = torch.cat([self._rough(chunk)[1] for chunk in looks.split(CHUNK)]).float()
+        shares = torch.stack([cover(box, dense.shape[-2], dense.shape[-1]) for box in boxes]).to(dense)
+        return F.normalize(torch.einsum("bchw,rhw->brc", dense, shares), dim=2).cpu()
+
+
+def cover(box: Region, height: int, width: int) -> Tensor:
+    """How much of each cell of a map a box covers, `(height, width)` in [0, 1]."""
+    overlaps = []
+    for start, stop, cells in ((box[1], box[3], height), (box[0], box[2], width)):
+        place = torch.arange(cells)
+        overlaps.append((torch.clamp(place + 1, max=stop * cells) - torch.clamp(place, min=start * cells)).clamp_min(0))
+    return overlaps[0][:, None] * overlaps[1]
 
 
 def multiplies_bfloat16() -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -142,7 +143,9 @@ def _read_tiff(file: BinaryIO, max_side: int) -> tuple[Image.Image, tuple[int, i
 
 def _load(image: Image.Image, max_side: int) -> tuple[Image.Image, tuple[int, int]]:
     size = image.size
-    image.draft(None, (max_side, max_side))
+    # A JPEG is decoded at the smallest of an eighth, a quarter, a half that is still as large as wanted on both sides.
+    share = min(1.0, max_side / max(size))
+    image.draft(None, (max(1, math.ceil(size[0] * share)), max(1, math.ceil(size[1] * share))))
     _check_size(*image.size, size)
     image.load()
     orientation = int(image.getexif().get(_ORIENTATION, 1) or 1)

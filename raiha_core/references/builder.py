@@ -15,7 +15,6 @@ from .catalogue import Catalogue
 from .embed import Decoded, Task, decode, embed
 from .lock import explained
 from .manifest import Manifest
-from .regions import REGIONS
 from .rows import Entry
 from .stores import VectorStore
 
@@ -72,7 +71,7 @@ class Writer:
     def commit(self) -> None:
         """Store what is pending; from then on it survives a crash."""
         if self._pending:
-            self.catalogue.put(self._pending, REGIONS)
+            self.catalogue.put(self._pending)
             self._pending = []
             self.publish(final=False)
         self._committed = time.monotonic()

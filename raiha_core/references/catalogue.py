@@ -28,7 +28,6 @@ from . import rows as tables
 from .changes import Change
 from .lookalike import BYTES
 from .manifest import Manifest, damaged
-from .regions import Region
 from .rows import ALIVE, ID_LENGTH, Distorted, Entry, FileRow, ImageRow, RegionRow, Root, checksum
 from .stores.base import VectorRows
 
@@ -281,12 +280,12 @@ class Catalogue:
             self._db.execute(sql, (*wanted, checksum(*wanted), known.id))
             return known.id
 
-    def put(self, entries: Sequence[Entry], boxes: Sequence[Region]) -> None:
+    def put(self, entries: Sequence[Entry]) -> None:
         """Store what became of some files, in one transaction."""
         with self._transaction():
             change = Change(self._db, self.at)
             for entry in entries:
-                change.put(entry, boxes)
+                change.put(entry)
             self._finish(change)
 
     def set_aside(self, files: Iterable[tuple[int, str]]) -> None:

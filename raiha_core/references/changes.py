@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
-from .regions import Region
 from .rows import ALIVE, FILE_COLUMNS, Entry, FileRow, checksum, region_checksum
 
 
@@ -19,14 +18,14 @@ class Change:
         self.at = at
         self.counts: dict[str, int] | None = None
 
-    def put(self, entry: Entry, boxes: Sequence[Region]) -> None:
+    def put(self, entry: Entry) -> None:
         """Store what became of a file."""
-        image = self._image(entry, boxes) if entry.hash is not None else None
+        image = self._image(entry) if entry.hash is not None else None
         self.replace(
             entry.root, entry.path, lambda old: FileRow(entry.root, entry.path, entry.size, entry.mtime, image, entry.error), missing=True
         )
 
-    def _image(self, entry: Entry, boxes: Sequence[Region]) -> int | None:
+    def _image(self, entry: Entry) -> int | None:
         row = self.db.execute("SELECT id FROM images WHERE hash = ?", (entry.hash,)).fetchone()
         if row is not None:
             return int(row[0])
@@ -37,7 +36,7 @@ class Change:
         sql = "INSERT INTO images (hash, width, height, kind, look, illumination, checksum) VALUES (?,?,?,?,?,?,?)"
         image = int(self.db.execute(sql, (*values, checksum(*values))).lastrowid or 0)
         rows = []
-        for box, vector in zip(boxes, entry.content, strict=True):
+        for box, vector in zip(entry.boxes, entry.content, strict=True):
             content = vector.astype(np.float16).tobytes()
             rows.append((image, *box, content, region_checksum(image, box, content)))
         self.db.executemany("INSERT INTO regions (image, x0, y0, x1, y1, content, checksum) VALUES (?,?,?,?,?,?,?)", rows)

@@ -82,7 +82,7 @@ class _Worker:
         return {key: np.array([row[key] for row in rows], dtype=object if key in _BYTES else None) for key in rows[0]}
 
 
-_BYTES = ("signature", "illumination", "content", "hash", "error", "path", "kind")
+_BYTES = ("signature", "boxes", "illumination", "content", "hash", "error", "path", "kind")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
@@ -95,14 +95,16 @@ def _row(entry: Entry) -> dict[str, Any]:
         "error": entry.error or "",
         "illumination": light,
         "content": content,
+        "boxes": np.array(entry.boxes, np.float64).tobytes(),
         "regions": 0 if entry.content is None else len(entry.content),
     }
 
 
 def _entry(row: dict[str, Any]) -> Entry:
     content = np.frombuffer(row["content"], np.float32).reshape(row["regions"], -1) if row["regions"] else None
+    boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in np.frombuffer(row["boxes"], np.float64).reshape(-1, 4).tolist())
     light = np.frombuffer(row["illumination"], np.float32) if row["illumination"] else None
     return Entry(
         int(row["root"]), str(row["path"]), int(row["size"]), int(row["mtime"]), row["hash"] or None, row["error"] or None,
-        int(row["width"]), int(row["height"]), bytes(row["signature"]), light, content, str(row["kind"]),
+        int(row["width"]), int(row["height"]), bytes(row["signature"]), light, content, str(row["kind"]), boxes,
     )  # fmt: skip

@@ -74,7 +74,8 @@ def embed(batch: Sequence[Decoded], encoder: ContentEncoder) -> list[Entry]:
     fresh = [(d.picture, d.small) for d in batch if d.picture is not None and d.small is not None]
     if not fresh:
         return [d.entry for d in batch]
-    vectors = encoder.encode_regions([picture for picture, _ in fresh], REGIONS).numpy()
+    boxes = (*REGIONS, *encoder.more_regions)
+    vectors = encoder.encode_regions([picture for picture, _ in fresh], boxes).numpy()
     lights = describe(torch.cat([small for _, small in fresh])).cpu().numpy()
     made = iter(zip(vectors, lights, strict=True))
     entries = []
@@ -83,5 +84,5 @@ def embed(batch: Sequence[Decoded], encoder: ContentEncoder) -> list[Entry]:
             entries.append(decoded.entry)
             continue
         content, light = next(made)
-        entries.append(replace(decoded.entry, illumination=light, content=content))
+        entries.append(replace(decoded.entry, illumination=light, content=content, boxes=boxes))
     return entries

@@ -26,7 +26,8 @@ from .stores import Access
 from .verify import Report
 from .verify import verify as verify_index
 
-DEFAULT_WEIGHT = 0.35
+DEFAULT_WEIGHT = 0.1
+"""Share of the light: of those tried, what helped composites in place, pasted and fitting ones alike (docs/retrieval.md)."""
 _T = TypeVar("_T")
 
 
@@ -72,14 +73,15 @@ class ReferenceIndex(OpenIndex):
             gallery: a folder with photos, searched with its subfolders, or several.
             index_dir: folder of the index; made if it is not there.
             encoder: name of a content encoder (see `raiha_core.content.load_encoder`) or an encoder.
-            store: `faiss`, `milvus` (embedded, in the index folder) or `milvus:URI`; fixed when the index is made.
+            store: `faiss`, `milvus` (embedded, in the index folder), `milvus:URI` or `pgvector:URI` (PostgreSQL with pgvector);
+                fixed when the index is made.
             device: where the encoder runs; None lets it choose.
             progress: called with (files done, files to do); may raise to interrupt, what is done stays.
             wait: seconds to wait for another writer.
             rebuild: make an existing index anew; it is replaced when the new one is done.
             workers: threads that read files.
             cluster: `local` or the address of a Ray cluster whose machines see the gallery under the same path.
-            token: access token of a Milvus cluster; never stored.
+            token: access token of a Milvus cluster, or password of PostgreSQL; never stored.
             allow_empty: believe that most photos of a gallery were deleted, instead of that its drive is not there.
             follow_links: whether links may lead out of the galleries given; None leaves it as it was, at first no.
             ignore: what to leave out, as patterns of .gitignore; None leaves them as they were, at first none.

@@ -27,8 +27,9 @@ _ROWS = 128
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 # On a scale of 0 to 255. Photos of collections show at least 13.8, except for black frames.
 _PLAIN_SPREAD = 2.0
-# Chroma that brightness does not explain: colour photos show at least 1.2, greys, sepias and duotones hardly any.
-_GREY_CHROMA = 0.75
+# Chroma that brightness does not explain: colour photos show at least 1.2, greys, sepias and duotones hardly any. Of a picture
+# darker than this mean, in proportion less.
+_GREY_CHROMA, _GREY_MEAN = 0.75, 60.0
 # Correlation of neighbouring pixels: photos at least 0.55, noise 0.0 to 0.15 also after compression and reduction.
 _NOISE_CORRELATION = 0.35
 # Share of pixels like their neighbour, and of slight steps against strong ones: where half and more of a photo is flat,
@@ -80,8 +81,9 @@ def is_grey(small: NDArray[np.uint8], weight: NDArray[np.float32] | None = None)
         within = luma - (np.bincount(level, counts * luma, 16) / np.maximum(total, 1e-6))[level]
         slope = np.bincount(level, counts * channel * within, 16) / np.maximum(np.bincount(level, counts * within**2, 16), 1e-6)
         channel -= slope[level] * within
-    rest = (chroma**2).sum(1) @ counts / max(2 * float(counts.sum()), 1e-6)
-    return bool(rest**0.5 < _GREY_CHROMA)
+    whole = max(float(counts.sum()), 1e-6)
+    rest, mean = float((chroma**2).sum(1) @ counts) / (2 * whole), float(luma @ counts) / whole
+    return bool(rest**0.5 < _GREY_CHROMA * min(1.0, mean / _GREY_MEAN))
 
 
 def lines(counts: Mapping[str, int]) -> list[str]:

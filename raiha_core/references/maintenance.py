@@ -19,7 +19,6 @@ from .checks import is_current, require_current, require_encoder, wrong_encoder
 from .folder import continues, create, info_of, make_folder, manifest_or_none, new_manifest, open_store, tidy
 from .galleries import locate, places
 from .lock import explained, writing
-from .regions import REGIONS
 from .rows import Entry, FileRow
 from .scan import Scan, check_gallery, scan
 from .stores import Access, parse_store
@@ -183,7 +182,7 @@ def _rebuild(
     with _opened(directory, options.access, manifests.REBUILD, mend=True) as writer:
         with explained(directory):
             rows = {folder: writer.catalogue.set_root(folder, links=links) for folder, links in roots.items()}
-            writer.catalogue.put([Entry(rows[folder], row.path, row.size, row.mtime) for folder, row in aside], REGIONS)
+            writer.catalogue.put([Entry(rows[folder], row.path, row.size, row.mtime) for folder, row in aside])
         _build_galleries(writer, list(roots), encoder, replace(options, follow_links=None))
     old = manifest_or_none(directory, manifests.NAME)
     with explained(directory):

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from ..content.base import Region as Region
 
-LAYOUT = "whole+5, kinds"
+LAYOUT = "whole+5+own, kinds"
 """What an index keeps of a photo; changes when that does, and indexes are made anew."""
 
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)

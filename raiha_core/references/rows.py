@@ -107,6 +107,8 @@ class Entry:
     illumination: NDArray[np.float32] | None = None
     content: NDArray[np.float32] | None = None
     kind: str = PHOTO
+    boxes: tuple[Region, ...] = ()
+    """Of the regions whose vectors are in `content`."""
 
 
 def checksum(*parts: object) -> int:

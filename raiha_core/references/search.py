@@ -11,7 +11,6 @@ from .lookup import Lookup, Stamp
 from .query import Query
 from .ranking import Ranked, Wishes, choose, rank
 from .reference import Reference
-from .regions import REGIONS
 from .rows import ID_LENGTH
 from .snapshot import Snapshot
 
@@ -32,7 +31,8 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
     what is no more in the index, more regions are asked for.
     """
     catalogue, store, counts = snapshot.catalogue, snapshot.store, snapshot.manifest.counts
-    total = counts.get("regions", 0) + counts.get("kept", 0) * len(REGIONS)
+    # Vectors of photos that are no more in the index are found, too, and left out later.
+    total = counts.get("regions", 0) + counts.get("kept", 0) * -(-counts.get("regions", 0) // max(1, counts.get("images", 0)))
     limit = max(FEWEST, 48 * wishes.k)
     weight = wishes.weight if query.illumination is not None else 0.0
     files: dict[int, tuple[Path, Stamp]] = {}
@@ -52,8 +52,9 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
         chosen = choose(query, rank(query, regions, catalogue, wishes), wishes, there)
         if len(chosen) >= wishes.k or limit >= total:
             found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
-            others = kinds.lines(catalogue.other_kinds()) if len(chosen) < wishes.k else []
-            return found, _notices(list(vanished), lookup) + others
+            others = catalogue.other_kinds() if len(chosen) < wishes.k else {}
+            others.pop(query.kind, None)
+            return found, _notices(list(vanished), lookup) + kinds.lines(others)
         limit *= 8
 
 

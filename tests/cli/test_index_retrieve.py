@@ -44,7 +44,7 @@ def test_build_add_remove_info_verify(capsys, scene, tmp_path):
     facts = json.loads(out)
     assert status == 0 and facts["images"] == 6 and facts["encoder"]["id"] == "embedded" and facts["failures"] == []
     status, out, _ = run(capsys, "index", "build", index)
-    assert status == 0 and out.startswith("6 photos, 36 regions")
+    assert status == 0 and out.startswith("6 photos, 90 regions")
     photo = scene / "photos" / "coffee.png"
     assert run(capsys, "index", "remove", index, photo)[:2] == (0, "took 1 files out; 5 photos remain\n")
     assert json.loads(run(capsys, "index", "add", index, photo, "--json")[1])["images"] == 6

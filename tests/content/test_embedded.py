@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from skimage import data
+from torch.nn import functional as F
 
 from raiha_core.content.base import ContentEncoder, ContentFeatures
-from raiha_core.content.embedded import WEIGHTS, EmbeddedEncoder
+from raiha_core.content.embedded import LOOK, WEIGHTS, EmbeddedEncoder, cover
 from raiha_core.errors import RaihaError
 
 
@@ -56,3 +57,33 @@ def test_each_region_is_looked_at() -> None:
     picture[:, 0, :, :350], picture[:, 1, :, 350:] = 1, 1
     found = Means().encode_regions([picture], [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.999, 0.999, 1.0, 1.0)])
     assert torch.allclose(found[0], torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 1, 0]]), atol=1e-5)
+
+
+def test_regions_are_means_of_one_look(encoder: EmbeddedEncoder) -> None:
+    pictures = [photo("astronaut")[..., :400], photo("coffee")[..., 100:300, :]]
+    boxes = [(0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0), (0.33, 0.2, 0.71, 0.9)]
+    found = encoder.encode_regions(pictures, boxes)
+    assert found.shape == (2, 4, 256) and torch.allclose(found.norm(dim=2), torch.ones(2, 4), atol=1e-5)
+    for picture, vectors in zip(pictures, found, strict=True):
+        with torch.inference_mode():
+            dense = encoder.net(F.interpolate(picture, (LOOK, LOOK), mode="bilinear", antialias=True))[1]
+        expected = torch.cat([F.normalize(part.mean((2, 3)), dim=1) for part in (dense, dense[..., :5, :5], dense[..., 5:, 5:])])
+        # In bfloat16 where the processor has it.
+        assert ((vectors[:3] * expected).sum(1) > 0.99).all() and float(vectors[1] @ vectors[2]) < 0.95
+
+
+def test_a_box_covers_its_share_of_the_cells() -> None:
+    share = cover((0.05, 0.0, 0.6, 0.37), 10, 10)
+    assert float(share.sum()) == pytest.approx(100 * 0.55 * 0.37) and share.max() <= 1
+    assert float(share[0, 0]) == pytest.approx(0.5) and float(share[3, 2]) == pytest.approx(0.7) and share[4].sum() == 0
+
+
+def test_the_network_says_the_same_with_and_without_gradients(encoder: EmbeddedEncoder) -> None:
+    picture = F.interpolate(photo("coffee"), (64, 64))
+    with torch.no_grad():
+        kept = picture.clone()
+        plain = encoder.net(kept)[1]
+        assert torch.equal(kept, picture), "it works in place, but not on what it was given"
+    traced = encoder.net(picture.clone().requires_grad_())[1]
+    assert torch.allclose(plain, traced.detach(), atol=1e-5)
+    traced.sum().backward()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +117,20 @@ def query() -> tuple[Tensor, Tensor]:
     mask = torch.zeros(1, 1, *composite.shape[-2:])
     mask[..., 20:70, 30:90] = 1
     return composite, mask
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Address of a PostgreSQL with pgvector: the one that RAIHA_TEST_PGVECTOR names, or one started here if pgserver is installed."""
+    lacking = [name for name in ("psycopg", "pgvector") if importlib.util.find_spec(name) is None]
+    if lacking:
+        pytest.skip(f"{' and '.join(lacking)} not installed: pip install 'raiha[pgvector]'")
+    if os.environ.get("RAIHA_TEST_PGVECTOR"):
+        yield os.environ["RAIHA_TEST_PGVECTOR"]
+        return
+    pgserver = pytest.importorskip("pgserver", reason="no server: set RAIHA_TEST_PGVECTOR, or pip install pgserver")
+    with tempfile.TemporaryDirectory(prefix="raiha-postgres-") as folder:
+        os.chmod(folder, 0o755)  # For root it runs under a user of its own.
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield server.get_uri().replace(":@", "@")  # It says an empty password.
+        server.cleanup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import time
 
 import pytest
 
@@ -34,11 +35,15 @@ def test_missing_ray_is_explained(tmp_path, gallery, encoder, monkeypatch):
         ReferenceIndex.build(gallery, tmp_path / "i", encoder, cluster="local")
 
 
-def test_building_on_a_local_cluster(tmp_path, gallery, encoder, query):
+def needs_cluster() -> None:
     if importlib.util.find_spec("ray") is None:
         pytest.skip("ray is not installed: pip install 'raiha[cluster]'")
     if not os.environ.get("RAIHA_TEST_CLUSTER"):
-        pytest.skip("starting a Ray cluster takes most of a minute: set RAIHA_TEST_CLUSTER=1")
+        pytest.skip("starting a Ray cluster takes most of a minute: set RAIHA_TEST_CLUSTER=1, or `make cluster`")
+
+
+def test_building_on_a_local_cluster(tmp_path, gallery, encoder, query):
+    needs_cluster()
     import ray
 
     # Workers cannot import this module; real encoders lie in an installed package.
@@ -53,3 +58,41 @@ def test_building_on_a_local_cluster(tmp_path, gallery, encoder, query):
             assert len(there) == 24 and len(there.failures()) == 1
     finally:
         ray.shutdown()
+
+
+def test_a_node_dies_in_the_middle(tmp_path, fill_gallery, make_encoder, query, postgres, monkeypatch):
+    """Two nodes embed, one is killed, the vectors go to a server: the answers are those of the index made here."""
+    needs_cluster()
+    import ray
+    from ray.cluster_utils import Cluster
+
+    class Slow(make_encoder):
+        def encode_regions(self, images, boxes):
+            time.sleep(0.2)
+            return super().encode_regions(images, boxes)
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[make_encoder.__module__])
+    monkeypatch.setenv("RAIHA_PGVECTOR_URI", postgres)
+    fill_gallery(tmp_path / "photos", 192)
+    with ReferenceIndex.build(tmp_path / "photos", tmp_path / "here", make_encoder()) as here:
+        expected = [(r.id, round(r.score, 4)) for r in here.retrieve(*query, k=12)]
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 90_000_000, "include_dashboard": False})
+    node = cluster.add_node(num_cpus=1, object_store_memory=90_000_000)
+    seen: list[int] = []
+
+    def kill_one(done: int, total: int) -> None:
+        if done >= 16 and not seen:
+            seen.append(len(ray.nodes()))
+            cluster.remove_node(node, allow_graceful=False)
+
+    try:
+        store = f"pgvector:{postgres}"
+        folder = tmp_path / "there"
+        with ReferenceIndex.build(tmp_path / "photos", folder, Slow(), store=store, cluster=cluster.address, progress=kill_one) as there:
+            assert seen == [2] and len(there) == 192 and not there.failures()
+            assert [(r.id, round(r.score, 4)) for r in there.retrieve(*query, k=12)] == expected
+            assert there.verify().sound
+            there._snapshot.store.destroy()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()

@@ -7,12 +7,14 @@ import json
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex, verify
+from raiha_core.references import manifest as manifests
 
 Answers = list[tuple[str, float, float]]
 
@@ -160,3 +162,18 @@ def test_photos_that_were_replaced_or_taken_out_are_not_served(tmp_path, gallery
         index.remove(third.id)
         with pytest.raises(RaihaError, match="no photo"):
             index.thumbnail(third.id)
+
+
+def test_an_index_of_an_earlier_layout_is_made_anew_and_not_called_damaged(sound, encoder, query):
+    expected = answers(sound, encoder, query)
+    made = manifests.load(sound)
+    with contextlib.closing(sqlite3.connect(sound / made.catalogue)) as db, db:
+        db.execute("UPDATE meta SET value = '\"whole+5\"' WHERE key = 'regions'")
+        db.execute("DROP INDEX images_kind")
+        db.execute("ALTER TABLE images DROP COLUMN kind")
+    manifests.save(replace(made, regions="whole+5"), sound)
+    for call in (lambda: verify(sound), lambda: ReferenceIndex.open(sound, encoder)):
+        with pytest.raises(RaihaError, match="another version of Raiha: `raiha index build"):
+            call()
+    ReferenceIndex.updated(sound, encoder).close()
+    assert answers(sound, encoder, query) == expected and verify(sound).sound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,8 +12,9 @@ import pytest
 
 from raiha_core.errors import RaihaError
 from raiha_core.references import ReferenceIndex
-from raiha_core.references.stores import VectorRows, VectorStore, create_store, parse_store
+from raiha_core.references.stores import Access, VectorRows, VectorStore, create_store, parse_store
 from raiha_core.references.stores.faiss_store import FaissStore
+from raiha_core.references.stores.pgvector import PgvectorStore
 
 DIM, LIGHT = 16, 8
 
@@ -69,7 +71,11 @@ def milvus_missing() -> str:
     return f"{' and '.join(lacking)} not installed: pip install 'raiha[milvus]'" if lacking else ""
 
 
-KINDS = ["faiss", pytest.param("milvus", marks=pytest.mark.skipif(bool(milvus_missing()), reason=milvus_missing() or "installed"))]
+KINDS = [
+    "faiss",
+    pytest.param("milvus", marks=pytest.mark.skipif(bool(milvus_missing()), reason=milvus_missing() or "installed")),
+    "pgvector",
+]
 
 
 @pytest.fixture(params=KINDS)
@@ -78,9 +84,21 @@ def kind(request) -> str:
 
 
 @pytest.fixture
-def store(kind, tmp_path) -> Iterator[VectorStore]:
-    made = create_store(kind, tmp_path, DIM, LIGHT, {})
+def options(kind, request, monkeypatch) -> dict[str, str]:
+    """Where a store of this kind is, if that has to be said: of pgvector on a server, if one can be had here."""
+    if kind != "pgvector":
+        return {}
+    uri = request.getfixturevalue("postgres")
+    monkeypatch.setenv("RAIHA_PGVECTOR_URI", uri)
+    return {"uri": uri, "collection": f"raiha_{uuid.uuid4().hex[:12]}"}
+
+
+@pytest.fixture
+def store(kind, tmp_path, options) -> Iterator[VectorStore]:
+    made = create_store(kind, tmp_path, DIM, LIGHT, options)
     yield made
+    if options:
+        made.destroy()
     made.close()
 
 
@@ -138,11 +156,11 @@ def test_publishing_twice_changes_nothing(store):
     assert store.search(query, None, 0.0, 60).tolist() == source.nearest(query, 60)
 
 
-def test_a_store_is_opened_again(store, kind, tmp_path):
+def test_a_store_is_opened_again(store, kind, tmp_path, options):
     source = Source.random(80)
     state = publish(store, source, None)
     store.close()
-    other = create_store(kind, tmp_path, DIM, LIGHT, {})
+    other = create_store(kind, tmp_path, DIM, LIGHT, options)
     other.load(source, state)
     assert other.search(source.content[0], None, 0.0, 5).tolist() == source.nearest(source.content[0], 5)
     other.close()
@@ -159,7 +177,8 @@ def test_a_lost_collection_or_file_is_noticed(store, kind, tmp_path):
     assert store.search(source.content[0], None, 0.0, 1).tolist() == [1]
 
 
-def test_both_stores_retrieve_the_same(kind, tmp_path, gallery, encoder, query):
+def test_both_stores_retrieve_the_same(kind, tmp_path, gallery, encoder, query, options):
+    kind = f"{kind}:{options['uri']}" if options else kind
     with (
         ReferenceIndex.build(gallery, tmp_path / "plain", encoder) as plain,
         ReferenceIndex.build(gallery, tmp_path / "i", encoder, store=kind) as index,
@@ -210,9 +229,15 @@ def test_store_names():
     assert parse_store("faiss") == ("faiss", {})
     assert parse_store("milvus") == ("milvus", {})
     assert parse_store("milvus:http://host:19530") == ("milvus", {"uri": "http://host:19530"})
+    assert parse_store("pgvector:postgresql://me@host/photos") == ("pgvector", {"uri": "postgresql://me@host/photos"})
     for wrong in ("pinecone", "faiss:x", ""):
         with pytest.raises(RaihaError, match="unknown vector store"):
             parse_store(wrong)
+    for secret in ("postgresql://me:word@host/photos", "postgresql://me@host/photos?password=word"):
+        with pytest.raises(RaihaError, match="without its password"):
+            parse_store(f"pgvector:{secret}")
+    with pytest.raises(RaihaError, match="needs the address of a PostgreSQL server"):
+        parse_store("pgvector")
 
 
 @pytest.mark.skipif(bool(milvus_missing()), reason=milvus_missing() or "installed")
@@ -220,3 +245,42 @@ def test_a_silent_cluster_is_explained_and_the_token_stays_out_of_the_index(tmp_
     with pytest.raises(RaihaError, match=r"cannot reach Milvus at http://127.0.0.1:9"):
         ReferenceIndex.build(gallery, tmp_path / "i", encoder, store="milvus:http://127.0.0.1:9", token="secret-token")
     assert not any(b"secret-token" in p.read_bytes() for p in (tmp_path / "i").rglob("*") if p.is_file())
+
+
+def test_searches_deeper_than_the_graph_goes(store):
+    source = Source.random(1500)
+    publish(store, source, None)
+    query, light = source.content[3], source.illumination[3]
+    assert sorted(store.search(query, None, 0.0, 1500).tolist()) == list(range(1, 1501))
+    assert len(set(store.search(query, light, 0.3, 1200).tolist())) == 1200
+
+
+def test_a_graph_finds_what_is_near(postgres, tmp_path):
+    """Large enough that PostgreSQL takes the HNSW index."""
+    options = {"uri": postgres, "collection": f"raiha_{uuid.uuid4().hex[:12]}"}
+    store = PgvectorStore(tmp_path, DIM, LIGHT, options, Access(named=(postgres,)))
+    source = Source.random(6000)
+    try:
+        publish(store, source, None)
+        queries = source.content[::97]
+        recall = np.mean([len(set(store.search(q, None, 0.0, 10).tolist()) & set(source.nearest(q, 10))) / 10 for q in queries])
+        assert recall >= 0.95
+        plan = "\n".join(r[0] for r in store._connect().execute(
+            f"EXPLAIN SELECT id FROM {options['collection']} ORDER BY content <=> %s LIMIT 10", (source.content[0],)
+        ))  # fmt: skip
+        assert "_content" in plan
+    finally:
+        store.destroy()
+        store.close()
+
+
+def test_no_postgres_is_called_that_the_user_did_not_name(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAIHA_PGVECTOR_URI", raising=False)
+    options = {"uri": "postgresql://me@127.0.0.1:9/photos", "collection": "raiha_0123456789ab"}
+    with pytest.raises(RaihaError, match="which you have not named"):
+        create_store("pgvector", tmp_path, DIM, LIGHT, options).check({"last": 1, "count": 1})
+    with pytest.raises(RaihaError, match="damaged"):
+        create_store("pgvector", tmp_path, DIM, LIGHT, {**options, "collection": "users; drop"})
+    if importlib.util.find_spec("psycopg") and importlib.util.find_spec("pgvector"):
+        with pytest.raises(RaihaError, match="cannot use PostgreSQL at postgresql://me@127"):
+            create_store("pgvector", tmp_path, DIM, LIGHT, options, Access(named=(options["uri"],))).check({"last": 1, "count": 1})

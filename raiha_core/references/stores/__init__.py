@@ -1,4 +1,4 @@
-"""Vector stores: FAISS in a file beside the catalogue, or Milvus."""
+"""Vector stores: FAISS in a file beside the catalogue, Milvus, or PostgreSQL with pgvector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Access", "State", "VectorRows", "VectorSource", "VectorStore", "crea
 
 
 def parse_store(text: str) -> tuple[str, dict[str, Any]]:
-    """Kind and options of a store from what the user wrote: `faiss`, `milvus` (embedded), or `milvus:URI`.
+    """Kind and options of a store from what the user wrote: `faiss`, `milvus` (embedded), `milvus:URI`, or `pgvector:URI`.
 
     Raises:
         RaihaError: there is no such store.
@@ -22,7 +22,11 @@ def parse_store(text: str) -> tuple[str, dict[str, Any]]:
         return "faiss", {}
     if kind == "milvus":
         return "milvus", {"uri": uri} if uri else {}
-    raise RaihaError(f"unknown vector store {text!r}: use faiss, milvus (embedded) or milvus:URI")
+    if kind == "pgvector":
+        from .pgvector import check_address
+
+        return "pgvector", {"uri": check_address(uri)}
+    raise RaihaError(f"unknown vector store {text!r}: use faiss, milvus (embedded), milvus:URI or pgvector:postgresql://USER@HOST/DATABASE")
 
 
 def create_store(
@@ -42,4 +46,8 @@ def create_store(
         from .milvus import MilvusStore
 
         return MilvusStore(directory, dim, light_dim, options, access or Access(), tag)
+    if kind == "pgvector":
+        from .pgvector import PgvectorStore
+
+        return PgvectorStore(directory, dim, light_dim, options, access or Access(), tag)
     raise RaihaError(f"the index uses an unknown vector store {kind!r}: it was made by a newer version")
