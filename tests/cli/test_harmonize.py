@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from raiha_core.cli import main
-from raiha_core.image import png, read_image
+from raiha_core.image import read_image
 
 Run = Any
 
