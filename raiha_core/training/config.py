@@ -65,6 +65,7 @@ class TrainConfig:
         architecture: `raiha-s` or `rhnet`, with `model` as its constructor's arguments.
         backbone: safetensors to start raiha-s's backbone from: of raiha-s, or written by `scripts/distill_backbone.py`.
         start: safetensors of a whole model to fine-tune.
+        learns: `all` of the model, or of raiha-s the `outline` alone, which is much faster.
         sizes: (share of the run, side in pixels) from when on which size is trained; sides are multiples of 32.
         batch: pictures per step and process.
         steps: length of the run.
@@ -86,6 +87,7 @@ class TrainConfig:
     model: dict[str, Any] = field(default_factory=dict)
     backbone: str | None = None
     start: str | None = None
+    learns: Literal["all", "outline"] = "all"
     sizes: tuple[tuple[Share, Side], ...] = ((0.0, 128), (0.7, 160))
     batch: Count = 32
     steps: Count = 10000

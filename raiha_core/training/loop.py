@@ -47,8 +47,7 @@ class Steps(Dataset[Any]):
 def make_batch(config: TrainConfig, raw: RawBatch, looks: Looks, step: int, rank: int) -> Triplets:
     """Augment the raw batch of one step, on the device that it lies on."""
     generator = torch.Generator().manual_seed(seed_of(config, step, rank))
-    observed = config.architecture == "raiha-s"
-    return assemble(raw, size_at(config, step), looks, config.recipe, config.references, generator, observed)
+    return assemble(raw, size_at(config, step), looks, config.recipe, config.references, generator)
 
 
 def seed_of(config: TrainConfig, step: int, rank: int) -> int:

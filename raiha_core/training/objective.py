@@ -16,6 +16,7 @@ from ..errors import RaihaError
 from ..models import RaihaS, save_model
 from ..models.base import apply_affine, sample_map
 from ..models.raiha_s.evidence import shown_mask
+from ..models.raiha_s.outline import outline_loss
 from ..models.rhnet import RHNet
 from .config import TrainConfig
 from .losses import foreground_mse, harmonisation_loss, seen_weight
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 EVERY = 4
 """Pixels between those that raiha-s's loss is taken on: the transforms are smooth."""
+
+OUTLINE = 0.2
+"""Worth of finding the outline beside that of the colours."""
 
 
 class Objective(Protocol):
@@ -57,12 +61,18 @@ class RaihaSObjective:
             _load_backbone(self.model, Path(config.backbone))
         if config.start:
             _start_from(self.model, Path(config.start))
+        self.learns = config.learns
+        if self.learns == "outline":
+            self.model.requires_grad_(False).outline.requires_grad_(True)
 
     def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
         """See `Objective.loss`; local bends are paid for, so that they are used where they help, and the belief is taught too."""
         # Half as fast again on CPUs and GPUs where channels come last.
         shown = batch.composite.contiguous(memory_format=torch.channels_last)
-        out = model(shown, batch.mask, batch.references, batch.evidence)
+        if self.learns == "outline":
+            self.model.eval().outline.train()
+            return outline_loss(self.model.find_outline(shown, batch.mask), batch.cut, batch.mask)
+        out = model(shown, batch.mask, batch.references)
         # Pixels on a grid with a random origin; what is blended by a soft mask should be right before it is blended.
         step = EVERY
         top, left = torch.randint(step, (2,)).tolist()
@@ -74,6 +84,7 @@ class RaihaSObjective:
         changed = (foreground_mse(composite * cut, real * cut, cut, 100 / step**2) > 20 / 255**2).to(out.touched.dtype)
         belief = F.binary_cross_entropy_with_logits(out.touched, changed)
         loss: Tensor = harmonisation_loss(result, real, cut, weight, 100 / step**2) + 0.02 * bend + 0.05 * belief
+        loss = loss + OUTLINE * outline_loss(out.outline, batch.cut, batch.mask)
         return loss
 
     def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..models.raiha_s.evidence import Evidence, observe, shown_mask
+from ..models.raiha_s.evidence import shown_mask
 from .augment import Looks, Recipe, compose, edit_tables
 from .kin import Kin
 from .layout import MOVED, PASTED, PLACED, crop, mirror, move, paste
@@ -108,7 +108,6 @@ class Triplets:
         mask: the mask as the network is shown it.
         references: `(B, R, 3, S, S)` or None.
         cut: what the object was cut with; it is what should change.
-        evidence: what is seen of composite and mask without weights, where it is wanted.
     """
 
     composite: Tensor
@@ -116,7 +115,6 @@ class Triplets:
     real: Tensor
     references: Tensor | None
     cut: Tensor
-    evidence: Evidence | None = None
 
 
 def mask_boxes(masks: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -291,14 +289,13 @@ def as_float(x: Tensor) -> Tensor:
 
 
 def assemble(
-    raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator, observed: bool = True
+    raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator
 ) -> Triplets:
     """Turn a raw batch into composites, truths and references, on the device that it lies on.
 
     Args:
         size: side S of the results, divisible by 32.
         generator: a CPU generator; the same state gives the same batch.
-        observed: also say what is seen without weights.
     """
     box = mirror(raw.box, generator)
     look = None
@@ -315,7 +312,7 @@ def assemble(
         _reference(real, cut, raw.reference_kind[:, j], raw.references[:, j], look, looks, references, generator)
         for j in range(raw.references.shape[1])
     ]
-    return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None, cut, observe(composite, mask) if observed else None)
+    return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None, cut)
 
 
 def lay_out(raw: RawBatch, box: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

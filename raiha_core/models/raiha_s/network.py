@@ -26,6 +26,7 @@ from .colour_statistics import DESCRIPTOR, fit_affine, moments
 from .edges import EDGE, STEPS, edge_evidence
 from .evidence import Evidence, observe, shown_mask
 from .layers import Block, Wide, masked_mean, token_colours, zeros
+from .outline import Outline, outlined
 
 KEY = 64
 TRUNK = 64
@@ -40,7 +41,8 @@ class Output(NamedTuple):
         overall: `(B, 12, 1, 1)`, the global transform alone.
         touched: `(B,)`, logit of the belief that the foreground does not belong yet; all changes are scaled by it.
         weights: `(B, h * w, (1 + R) * h * w)`, attention of every token (only foreground rows mean anything).
-        foreground: `(B, h * w)` bool, tokens touched by the mask.
+        foreground: `(B, h * w)` bool, tokens touched by the object.
+        outline: `(B, 1, S, S)`, logits that a pixel is the object's, see `Outline`.
     """
 
     matrix: Tensor
@@ -48,6 +50,7 @@ class Output(NamedTuple):
     touched: Tensor
     weights: Tensor
     foreground: Tensor
+    outline: Tensor
 
 
 class _Looked(NamedTuple):
@@ -63,7 +66,7 @@ class _Scene(NamedTuple):
     """A batch of composites as the network knows it without references.
 
     `keys` `(B, KEY, h * w)`, `x` `(B, TRUNK, h, w)`; pooled features of foreground and picture (`summary`, `overview`); `evidence`;
-    what the edge says as a whole (`across`, `edge_fit`).
+    what the edge says as a whole (`across`, `edge_fit`); logits of the object's `outline`.
     """
 
     keys: Tensor
@@ -73,6 +76,7 @@ class _Scene(NamedTuple):
     evidence: Evidence
     across: Tensor
     edge_fit: tuple[Tensor, Tensor]
+    outline: Tensor
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -121,6 +125,7 @@ class RaihaS(HarmonizationModel):
         self.hand_down = nn.Linear(256, 32)
         self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), zeros(nn.Conv2d(48, 12, 3, 1, 1)))
         self.ridge = nn.Parameter(torch.tensor(-5.0))
+        self.outline = Outline(deep)
         # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
         self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
         self.edgeless = 0.3  # share of training pictures of whose edge nothing is said
@@ -140,25 +145,34 @@ class RaihaS(HarmonizationModel):
         ]
         return torch.cat([self.reduce8(f.eighth), *up], 1), f.last
 
-    def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None, evidence: Evidence | None = None) -> Output:
+    def find_outline(self, composite: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
+        """Logits that a pixel is the object's, `(B, 1, S, S)`; see `forward` and `Outline`. The backbone learns nothing of it."""
+        if deep is None:
+            deep = self._see(composite, learn=False)[0]
+        return self.outline(composite, mask, deep.detach())
+
+    def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None) -> Output:
         """Predict colour transforms.
 
         Args:
             composite: `(B, 3, S, S)`, sRGB in [0, 1], S divisible by 32.
             mask: `(B, 1, S, S)` in [0, 1], as `shown_mask` gives it.
             references: `(B, R, 3, S, S)`, `(1, R, 3, S, S)` where all composites share them, or None.
-            evidence: what `observe` says of composite and mask, where it is known already.
         """
-        scene = self._scene(composite, mask, observe(composite, mask) if evidence is None else evidence)
+        scene = self._scene(composite, mask)
         return self._answer(scene, self._references(references, scene))
 
-    def _scene(self, composite: Tensor, mask: Tensor, evidence: Evidence) -> _Scene:
+    def _scene(self, composite: Tensor, mask: Tensor) -> _Scene:
         """What is known of the composites before any reference is looked at."""
+        deep, last = self._see(composite)
+        outline = self.find_outline(composite, mask, deep)
+        with torch.no_grad(), full_precision(composite):
+            mask = outlined(outline, mask)
+            evidence = observe(composite, mask)
         if self.training:
             # Pasted objects meet at their edge what they have nothing to do with: there must be an answer without it.
             keep = torch.rand(len(composite), device=composite.device) >= self.edgeless
             evidence = evidence.without_edge(keep.to(composite.dtype))
-        deep, last = self._see(composite)
         edge, spread = evidence.edge, evidence.spread
         x = self.enter(torch.cat([self.blur(deep), evidence.colours, evidence.covered, edge.step, edge.weight], 1))
         x = x + self.pixels(torch.cat([composite - 0.5, mask], 1)) + self.across(spread)
@@ -174,6 +188,7 @@ class RaihaS(HarmonizationModel):
             evidence=evidence,
             across=across,
             edge_fit=(a_edge, d_edge),
+            outline=outline,
         )
 
     def _attend(self, scene: _Scene, looked: _Looked | None) -> tuple[Tensor, Tensor]:
@@ -223,7 +238,7 @@ class RaihaS(HarmonizationModel):
         hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(seen_here.steps))
         hidden = hidden + self.deeper(hidden)
         matrix, overall, belief = self._compose(hidden, x, scene, [(a_fit, d_fit), scene.edge_fit])
-        return Output(matrix, overall, belief, weights, own.flatten(1) > 0)
+        return Output(matrix, overall, belief, weights, own.flatten(1) > 0, scene.outline)
 
     def _references(self, references: Tensor | None, scene: _Scene) -> _Looked | None:
         """What `(B, R, 3, S, S)` references offer to the scene's foreground; None where there are none."""
@@ -349,8 +364,8 @@ def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:
 
 def _build(state: State, metadata: Mapping[str, str]) -> RaihaS:
     model = RaihaS(**json.loads(metadata.get("config", "{}")))
-    # Weights from before the head was made deeper: it starts as nothing.
-    older = {k: v for k, v in model.state_dict().items() if k.startswith("deeper.") and k not in state}
+    # Weights from before the head was made deeper, or outlines were looked for: these start as nothing.
+    older = {k: v for k, v in model.state_dict().items() if k.startswith(("deeper.", "outline.")) and k not in state}
     model.load_state_dict({**state, **older})
     return model
 
