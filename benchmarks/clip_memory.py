@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 MODES = ("each image on its own", "video: one transform", "video: one frame's transform", "video: smoothed over time")
@@ -25,8 +26,8 @@ def once(mode: str, masks: str, frames: int, height: int, width: int) -> float:
 
     import torch
 
-    def load(name: str, file: Path, **more: object) -> object:
-        spec = importlib.util.spec_from_file_location(name, file, **more)
+    def load(name: str, file: Path, folders: list[str] | None = None) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
@@ -37,9 +38,9 @@ def once(mode: str, masks: str, frames: int, height: int, width: int) -> float:
     base = Path(tempfile.mkdtemp())
     (base / "models").mkdir()
     (base / "input").mkdir()
-    stub.install(base)  # type: ignore[attr-defined]
-    pack = load("pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    extension = asyncio.run(pack.comfy_entrypoint())  # type: ignore[attr-defined]
+    stub.install(base)
+    pack = load("pack", ROOT / "__init__.py", [str(ROOT)])
+    extension = asyncio.run(pack.comfy_entrypoint())
     asyncio.run(extension.on_load())
     [node] = [n for n in asyncio.run(extension.get_node_list()) if n.__name__ == "HarmonizeComposite"]
     torch.set_num_threads(1)
@@ -53,7 +54,7 @@ def once(mode: str, masks: str, frames: int, height: int, width: int) -> float:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = node.execute(images, mask, video_mode=mode).args[0]
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return (after - before) / 1024 - result.numel() * 4 / 2**20
+    return (after - before) / 1024 - float(result.numel() * 4 / 2**20)
 
 
 def main() -> None:
@@ -65,7 +66,8 @@ def main() -> None:
     parser.add_argument("--once", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.once:
-        print(once(*options.once, options.frames, options.height, options.width))
+        mode, masks = options.once
+        print(once(mode, masks, options.frames, options.height, options.width))
         return
     size = [f"--{name}={getattr(options, name)}" for name in ("frames", "height", "width")]
     print("| mode | one mask for all, MB | a mask for each, MB |\n| --- | --- | --- |")

@@ -47,7 +47,8 @@ def scene() -> NDArray[np.uint8]:
 def mask() -> NDArray[np.float32]:
     """An ellipse over a quarter of the frame."""
     y, x = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j].astype(np.float32)
-    return ((x / 0.55) ** 2 + (y / 0.58) ** 2 < 1).astype(np.float32)
+    inside: NDArray[np.float32] = ((x / 0.55) ** 2 + (y / 0.58) ** 2 < 1).astype(np.float32)
+    return inside
 
 
 def frame(photo: NDArray[np.uint8], i: int) -> NDArray[np.uint8]:

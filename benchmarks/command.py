@@ -15,8 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from harmonize import Image8, scene
@@ -71,7 +72,7 @@ def commands(folder: Path, sizes: list[float], repeats: int, torch_alone: Spent)
             target = folder / f"out{suffix}"
             whole = least(python("-m", "raiha_core", "harmonize", str(source), str(over), "-o", str(target)), repeats, children=True)
 
-            def alone(source: Path = source, target: Path = target, options: dict[str, int] = options) -> None:
+            def alone(source: Path = source, target: Path = target, options: dict[str, Any] = options) -> None:
                 with Image.open(source) as image:
                     image.save(target, **options)
 
@@ -114,14 +115,8 @@ def transform(size: float, repeats: int) -> None:
     placed = PlacedTransform(AffineMap(torch.eye(3, 4).reshape(12, 1, 1) + 0.05 * noise), Box(0, 0, *mask.shape))
     weight = (mask / 255).astype(np.float32)
     for name, rgb in (("8 bits", photo), ("float32", (photo / 255).astype(np.float32))):
-        picture = Picture(rgb)
-        copy = least(rgb.copy, 5 * repeats)
-        row(
-            f"{size:g} MP, {name}, transform applied",
-            least(lambda p=picture: apply_transform(p, weight, placed), 3 * repeats),
-            copy,
-            "copies",
-        )
+        applied = least(partial(apply_transform, Picture(rgb), weight, placed), 3 * repeats)
+        row(f"{size:g} MP, {name}, transform applied", applied, least(rgb.copy, 5 * repeats), "copies")
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def tile(dtype: Any) -> NDArray[Any]:
     """A photo of 512 x 512."""
     from skimage import data
 
-    photo = data.astronaut()
+    photo: NDArray[Any] = data.astronaut()
     return photo if dtype is np.uint8 else photo.astype(np.uint16) * 257
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raiha_core.cli import batch, harmonize, main
+from raiha_core import RaihaError
+from raiha_core.cli import batch, main
+from raiha_core.cli.harmonize import read_inputs
 from raiha_core.image import write_image
 
 
@@ -47,18 +49,18 @@ def test_the_results_are_those_of_single_calls(folders, tmp_path, capsys, monkey
 
 def test_the_next_is_read_while_the_last_is_written(folders, monkeypatch):
     composites, masks, out = folders
-    read, real = threading.Event(), batch.read_inputs
+    read = threading.Event()
 
     def reading(job, options):
         if job.composite.name == "3.png":
             read.set()
-        return real(job, options)
+        return read_inputs(job, options)
 
     def writing(path, picture):
         assert read.wait(60), "the fourth was not read before the first was written"
         return write_image(path, picture)
 
-    monkeypatch.setattr(batch, "read_inputs", reading)
+    monkeypatch.setattr("raiha_core.cli.batch.read_inputs", reading)
     monkeypatch.setattr("raiha_core.image.write_image", writing)
     assert main(["harmonize", str(composites), str(masks), "-o", str(out)]) == 2
     assert len(list(out.glob("*.png"))) == 5
@@ -69,7 +71,7 @@ def test_a_result_that_cannot_be_written_is_a_failure_and_not_done(folders, caps
 
     def writing(path, picture):
         if path.name == "1.png":
-            raise harmonize.RaihaError("the disk is full")
+            raise RaihaError("the disk is full")
         return write_image(path, picture)
 
     monkeypatch.setattr("raiha_core.image.write_image", writing)
