@@ -71,14 +71,19 @@ def vary(mask: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(flip, 1 - out, out)
 
 
-def grown(mask: Tensor, radius: Tensor) -> Tensor:
+def grown(mask: Tensor, radius: Tensor, diamond: Tensor | None = None) -> Tensor:
     """Masks grown by a number of pixels each, or shrunk where it is negative.
 
     Args:
         mask: `(B, 1, H, W)`.
         radius: `(B,)` integers.
+        diamond: `(B,)` bool, those that grow by single pixels, again and again; the others grow by squares.
     """
     out = mask.clone()
+    if diamond is not None:
+        out[diamond] = _grown_by_diamonds(mask[diamond], radius[diamond])
+        out[~diamond] = grown(mask[~diamond], radius[~diamond])
+        return out
     for r in radius.unique().tolist():
         i = (radius == r).nonzero()[:, 0].to(mask.device)
         size = 2 * abs(r) + 1
@@ -87,6 +92,16 @@ def grown(mask: Tensor, radius: Tensor) -> Tensor:
         elif r < 0:
             out[i] = -F.max_pool2d(F.max_pool2d(-mask[i], (1, size), 1, (0, -r)), (size, 1), 1, (-r, 0))
     return out
+
+
+def _grown_by_diamonds(mask: Tensor, radius: Tensor) -> Tensor:
+    sign = torch.where(radius < 0, -1.0, 1.0).to(mask)[:, None, None, None]
+    out = mask * sign
+    for step in range(int(radius.abs().max()) if len(radius) else 0):
+        more = (radius.abs() > step).to(mask.device)
+        x = out[more]
+        out[more] = torch.maximum(F.max_pool2d(x, (1, 3), 1, (0, 1)), F.max_pool2d(x, (3, 1), 1, (1, 0)))
+    return out * sign
 
 
 def feathered(mask: Tensor, radius: Tensor) -> Tensor:
@@ -107,7 +122,7 @@ def handed_over(cut: Tensor, generator: torch.Generator, loose: float = 0.67) ->
         loose: share that is not exact: grown or shrunk by up to 6 % of the side, feathered, a box or an ellipse, with holes.
     """
     side, count = cut.shape[-1], len(cut)
-    draws = torch.rand(6, count, generator=generator)
+    draws = torch.rand(7, count, generator=generator)
     inexact = draws[0] < loose
     # Twice as often too wide than too narrow: a brush leaves nothing of the object out.
     reach = 0.06 * side * draws[2].square()
@@ -115,7 +130,7 @@ def handed_over(cut: Tensor, generator: torch.Generator, loose: float = 0.67) ->
     area = cut.mean((1, 2, 3)).cpu()
     # What is thin must not vanish.
     radius = torch.maximum(radius, -(area.sqrt() * side * 0.08).long())
-    out = grown(cut, radius * inexact)
+    out = grown(cut, radius * inexact, draws[6] < 0.5)
     soft = (draws[3] < 0.5) * (0.2 + 0.8 * draws[4]) * 0.06 * side
     boxed = (inexact & (draws[5] < 0.08)).nonzero()[:, 0].to(cut.device)
     if len(boxed):

@@ -288,9 +288,7 @@ def as_float(x: Tensor) -> Tensor:
     return x.float().mul_(1 / 255)
 
 
-def assemble(
-    raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator
-) -> Triplets:
+def assemble(raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator) -> Triplets:
     """Turn a raw batch into composites, truths and references, on the device that it lies on.
 
     Args:

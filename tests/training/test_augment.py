@@ -144,7 +144,6 @@ def test_a_pack_is_built_once_and_drawn_from(photo_folder: Path, tmp_path: Path,
     assert len(raw.partner) == raw.has_partner.sum() and len(raw.scene) == (raw.layout == PASTED).sum()
     assert (raw.layout[raw.has_partner] == PLACED).all() and len(raw.layout.unique()) == 3
     batch = assemble(raw, 64, looks, Recipe(), mix, generator())
-    assert batch.evidence is not None and batch.evidence.colours.shape == (24, 6, 8, 8)
     assert batch.references is not None and batch.references.shape == (24, 2, 3, 64, 64)
     assert batch.composite.shape == batch.real.shape == (24, 3, 64, 64)
 

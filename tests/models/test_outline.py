@@ -1,0 +1,101 @@
+"""Where the object ends, whatever the mask says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from raiha_core.models import load_model
+from raiha_core.models.raiha_s import RaihaS
+from raiha_core.models.raiha_s.outline import REACH, Outline, across, outline_loss, outlined, profiles, signed_distance
+from raiha_core.training.masks import grown
+
+
+@pytest.fixture
+def scene() -> tuple[Tensor, Tensor]:
+    """A bright disc on a dark ground, `(1, 3, 64, 64)`, and where it is."""
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    disc = (((y - 30) ** 2 + (x - 34) ** 2) < 14**2).float()[None, None]
+    return 0.2 + 0.5 * disc.expand(-1, 3, -1, -1), disc
+
+
+def test_distances_are_those_of_chessboard_and_taxicab(scene: tuple[Tensor, Tensor]) -> None:
+    mask = scene[1][0, 0].numpy() > 0
+    for channel, metric in enumerate(("chessboard", "taxicab")):
+        outside = ndimage.distance_transform_cdt(~mask, metric)
+        inside = ndimage.distance_transform_cdt(mask, metric)
+        wanted = torch.from_numpy(outside + (1 - inside) * mask).float().clamp(-REACH, REACH)
+        assert torch.equal(signed_distance(scene[1])[0, channel], wanted)
+
+
+@pytest.mark.parametrize("radius", [-3, 0, 4])
+@pytest.mark.parametrize("diamond", [False, True])
+def test_colours_step_most_across_the_contour_that_is_the_outline(scene: tuple[Tensor, Tensor], radius: int, diamond: bool) -> None:
+    rgb, disc = scene
+    mask = grown(disc, torch.tensor([radius]), torch.tensor([diamond]))
+    distance = signed_distance(mask)
+    seen = profiles(across(rgb, distance), distance).reshape(2, 5, -1)[int(diamond), 3]
+    # What is wrong by r lies at the distance -r: the disc's last pixels, or the first beside them.
+    assert int(seen[1:-1].argmax()) + 1 - REACH in (-radius, -radius + 1)
+
+
+def test_masks_grow_by_diamonds_as_by_single_pixels(scene: tuple[Tensor, Tensor]) -> None:
+    disc = scene[1]
+    cross = ndimage.generate_binary_structure(2, 1)
+    for radius, change in ((3, ndimage.binary_dilation), (-3, ndimage.binary_erosion)):
+        wanted = change(disc[0, 0].numpy() > 0, cross, 3)
+        made = grown(disc, torch.tensor([radius]), torch.tensor([True]))
+        assert torch.equal(made[0, 0] > 0, torch.from_numpy(wanted))
+
+
+def test_an_outline_that_has_not_learnt_is_the_mask(scene: tuple[Tensor, Tensor]) -> None:
+    rgb, mask = scene
+    torch.manual_seed(0)
+    untaught = Outline(8).eval()
+    assert torch.equal(outlined(untaught(rgb, mask, torch.rand(1, 8, 8, 8)), mask), mask)
+
+
+def test_an_outline_learns_that_masks_are_grown(scene: tuple[Tensor, Tensor]) -> None:
+    """A few steps on one kind of mistake mend that mistake, on a picture that was not shown."""
+    torch.manual_seed(0)
+    outline = Outline(8)
+    optimiser = torch.optim.Adam(outline.parameters(), 0.01)
+    shifts = [(dy, dx) for dy in (-8, 0, 9) for dx in (-9, 0, 7)]
+    rgb = torch.cat([torch.roll(scene[0], shift, (2, 3)) for shift in shifts])
+    cut = torch.cat([torch.roll(scene[1], shift, (2, 3)) for shift in shifts])
+    mask = grown(cut, torch.full((9,), 4))
+    deep = torch.zeros(9, 8, 8, 8)
+    before = float(outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]).detach())
+    for _ in range(30):
+        optimiser.zero_grad()
+        outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]).backward()
+        optimiser.step()
+    with torch.no_grad():
+        after = float(outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]))
+        found = outlined(outline(rgb, mask, deep), mask)[:1]
+    assert after < before / 4
+    assert float((found - cut[:1]).abs().sum()) < 0.25 * float((mask - cut)[:1].sum())
+
+
+def test_a_mask_of_which_nothing_would_be_left_is_kept(scene: tuple[Tensor, Tensor]) -> None:
+    mask = scene[1]
+    assert torch.equal(outlined(torch.full_like(mask, -9.0), mask), mask)
+    found = outlined(torch.where(mask > 0, 9.0, -9.0), torch.ones_like(mask))
+    assert torch.equal(found, mask)
+
+
+def test_weights_from_before_there_were_outlines_load(tmp_path: object, scene: tuple[Tensor, Tensor]) -> None:
+    from pathlib import Path
+
+    from safetensors.torch import save_file
+
+    assert isinstance(tmp_path, Path)
+    model = RaihaS(64)
+    state = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith("outline.")}
+    save_file(state, tmp_path / "old.safetensors", {"architecture": "raiha-s", "config": '{"input_size": 64}'})
+    loaded = load_model(tmp_path / "old.safetensors")
+    assert isinstance(loaded, RaihaS)
+    out = loaded.eval()(*scene)
+    assert torch.equal(outlined(out.outline, scene[1]), scene[1])
