@@ -187,6 +187,7 @@ def test_every_parameter_learns(inputs: tuple[torch.Tensor, torch.Tensor]) -> No
         model.steps[-1],
         model.doubt[-1],
         model.deeper[-1],
+        model.outline.answer,
     ):
         torch.nn.init.normal_(last.weight, 0, 0.05)  # type: ignore[arg-type]
     composite, mask = inputs
