@@ -9,7 +9,7 @@ from torch import Tensor
 
 from raiha_core.models import load_model
 from raiha_core.models.raiha_s import RaihaS
-from raiha_core.models.raiha_s.outline import REACH, Outline, across, outline_loss, outlined, profiles, signed_distance
+from raiha_core.models.raiha_s.outline import REACH, Outline, across, nearest_contour, outline_loss, outlined, profiles, signed_distance
 from raiha_core.training.masks import grown
 
 
@@ -41,6 +41,14 @@ def test_colours_step_most_across_the_contour_that_is_the_outline(scene: tuple[T
     assert int(seen[1:-1].argmax()) + 1 - REACH in (-radius, -radius + 1)
 
 
+def test_the_nearest_contour_is_that_of_the_cut(scene: tuple[Tensor, Tensor]) -> None:
+    disc = scene[1]
+    for radius in (-3, 0, 4):
+        near = nearest_contour(signed_distance(grown(disc, torch.tensor([radius]))), disc)
+        assert float(near.sum()) == pytest.approx(1, abs=1e-5)
+        assert int(near[0, 0].argmax()) - REACH == -radius
+
+
 def test_masks_grow_by_diamonds_as_by_single_pixels(scene: tuple[Tensor, Tensor]) -> None:
     disc = scene[1]
     cross = ndimage.generate_binary_structure(2, 1)
@@ -54,7 +62,7 @@ def test_an_outline_that_has_not_learnt_is_the_mask(scene: tuple[Tensor, Tensor]
     rgb, mask = scene
     torch.manual_seed(0)
     untaught = Outline(8).eval()
-    assert torch.equal(outlined(untaught(rgb, mask, torch.rand(1, 8, 8, 8)), mask), mask)
+    assert torch.equal(outlined(untaught(rgb, mask, torch.rand(1, 8, 8, 8)).logits, mask), mask)
 
 
 def test_an_outline_learns_that_masks_are_grown(scene: tuple[Tensor, Tensor]) -> None:
@@ -74,7 +82,7 @@ def test_an_outline_learns_that_masks_are_grown(scene: tuple[Tensor, Tensor]) ->
         optimiser.step()
     with torch.no_grad():
         after = float(outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]))
-        found = outlined(outline(rgb, mask, deep), mask)[:1]
+        found = outlined(outline(rgb, mask, deep).logits, mask)[:1]
     assert after < before / 4
     assert float((found - cut[:1]).abs().sum()) < 0.25 * float((mask - cut)[:1].sum())
 
@@ -98,4 +106,4 @@ def test_weights_from_before_there_were_outlines_load(tmp_path: object, scene: t
     loaded = load_model(tmp_path / "old.safetensors")
     assert isinstance(loaded, RaihaS)
     out = loaded.eval()(*scene)
-    assert torch.equal(outlined(out.outline, scene[1]), scene[1])
+    assert torch.equal(outlined(out.outline.logits, scene[1]), scene[1])

@@ -29,7 +29,7 @@ class Block(nn.Module):
         return torch.relu(x + self.second(torch.relu(self.norm(self.first(x), mask))))
 
 
-L = TypeVar("L", nn.Linear, nn.Conv2d)
+L = TypeVar("L", nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
 def zeros(layer: L, bias: list[float] | None = None) -> L:

@@ -26,7 +26,7 @@ from .colour_statistics import DESCRIPTOR, fit_affine, moments
 from .edges import EDGE, STEPS, edge_evidence
 from .evidence import Evidence, observe, shown_mask
 from .layers import Block, Wide, masked_mean, token_colours, zeros
-from .outline import Outline, outlined
+from .outline import Found, Outline, outlined
 
 KEY = 64
 TRUNK = 64
@@ -42,7 +42,7 @@ class Output(NamedTuple):
         touched: `(B,)`, logit of the belief that the foreground does not belong yet; all changes are scaled by it.
         weights: `(B, h * w, (1 + R) * h * w)`, attention of every token (only foreground rows mean anything).
         foreground: `(B, h * w)` bool, tokens touched by the object.
-        outline: `(B, 1, S, S)`, logits that a pixel is the object's, see `Outline`.
+        outline: where the objects end.
     """
 
     matrix: Tensor
@@ -50,7 +50,7 @@ class Output(NamedTuple):
     touched: Tensor
     weights: Tensor
     foreground: Tensor
-    outline: Tensor
+    outline: Found
 
 
 class _Looked(NamedTuple):
@@ -66,7 +66,7 @@ class _Scene(NamedTuple):
     """A batch of composites as the network knows it without references.
 
     `keys` `(B, KEY, h * w)`, `x` `(B, TRUNK, h, w)`; pooled features of foreground and picture (`summary`, `overview`); `evidence`;
-    what the edge says as a whole (`across`, `edge_fit`); logits of the object's `outline`.
+    what the edge says as a whole (`across`, `edge_fit`); where the objects end (`outline`).
     """
 
     keys: Tensor
@@ -76,7 +76,7 @@ class _Scene(NamedTuple):
     evidence: Evidence
     across: Tensor
     edge_fit: tuple[Tensor, Tensor]
-    outline: Tensor
+    outline: Found
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -145,11 +145,12 @@ class RaihaS(HarmonizationModel):
         ]
         return torch.cat([self.reduce8(f.eighth), *up], 1), f.last
 
-    def find_outline(self, composite: Tensor, mask: Tensor, deep: Tensor | None = None) -> Tensor:
-        """Logits that a pixel is the object's, `(B, 1, S, S)`; see `forward` and `Outline`. The backbone learns nothing of it."""
+    def find_outline(self, composite: Tensor, mask: Tensor, deep: Tensor | None = None) -> Found:
+        """Where the objects end; see `forward` and `Outline`. The backbone learns nothing of it."""
         if deep is None:
             deep = self._see(composite, learn=False)[0]
-        return self.outline(composite, mask, deep.detach())
+        found: Found = self.outline(composite, mask, deep.detach())
+        return found
 
     def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None) -> Output:
         """Predict colour transforms.
@@ -167,7 +168,7 @@ class RaihaS(HarmonizationModel):
         deep, last = self._see(composite)
         outline = self.find_outline(composite, mask, deep)
         with torch.no_grad(), full_precision(composite):
-            mask = outlined(outline, mask)
+            mask = outlined(outline.logits, mask)
             evidence = observe(composite, mask)
         if self.training:
             # Pasted objects meet at their edge what they have nothing to do with: there must be an answer without it.

@@ -9,6 +9,8 @@ goes where the user's mask says.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,6 +29,20 @@ STEP = 5
 SEEN = 3 + 1 + 2 + 3
 
 
+class Found(NamedTuple):
+    """What is found of B outlines.
+
+    Attributes:
+        logits: `(B, 1, S, S)`, that a pixel is the object's.
+        contour: `(B, METRICS, CONTOURS)`, logits of the contour that is nearest to the outline.
+        distance: `(B, METRICS, S, S)`, see `signed_distance`.
+    """
+
+    logits: Tensor
+    contour: Tensor
+    distance: Tensor
+
+
 class Outline(nn.Module):
     """See the module. It starts as nothing: what comes out is the mask that went in.
 
@@ -38,7 +54,7 @@ class Outline(nn.Module):
         super().__init__()
         self.contour = nn.Sequential(nn.Conv1d(METRICS * STEP, 48, 5, 1, 2), nn.ReLU(inplace=True), nn.Conv1d(48, 48, 5, 1, 2))
         self.offset = nn.Sequential(
-            nn.ReLU(inplace=True), nn.Conv1d(2 * 48, 48, 5, 1, 2), nn.ReLU(inplace=True), nn.Conv1d(48, METRICS, 5, 1, 2)
+            nn.ReLU(inplace=True), nn.Conv1d(2 * 48, 48, 5, 1, 2), nn.ReLU(inplace=True), zeros(nn.Conv1d(48, METRICS, 5, 1, 2))
         )
         self.usual = nn.Parameter(-0.05 * torch.arange(-REACH, REACH + 1).abs() + 6.0 * (torch.arange(CONTOURS) == REACH))
         self.halved = ConvNorm(SEEN, 16, 2)
@@ -51,8 +67,8 @@ class Outline(nn.Module):
         self.mend_eighth, self.mend_quarter, self.mend_half = ConvNorm(48, 48), ConvNorm(32, 32), ConvNorm(16, 16)
         self.answer = zeros(nn.Conv2d(16, 4, 3, 1, 1))
 
-    def forward(self, rgb: Tensor, mask: Tensor, deep: Tensor) -> Tensor:
-        """Logits that a pixel is the object's, `(B, 1, S, S)`, float32.
+    def forward(self, rgb: Tensor, mask: Tensor, deep: Tensor) -> Found:
+        """Look for outlines; the answer is float32.
 
         Args:
             rgb: `(B, 3, S, S)` in [0, 1], S divisible by 32.
@@ -63,9 +79,9 @@ class Outline(nn.Module):
             distance = signed_distance(mask)
             step = across(rgb, distance)
             profile = profiles(step, distance)
-        chosen = self._choose(profile)
-        probable = _inside(chosen, distance)
-        known = torch.cat([rgb - 0.5, probable.detach() - 0.5, distance / REACH, step.clamp(-0.5, 0.5) * 4], 1)
+        contour = self._choose(profile)
+        probable = _inside(contour.detach().flatten(1).softmax(1).reshape(contour.shape), distance)
+        known = torch.cat([rgb - 0.5, probable - 0.5, distance / REACH, step.clamp(-0.5, 0.5) * 4], 1)
         half = self.halved(known)
         quarter = self.quarter(half)
         eighth = self.at_eighth(torch.relu(self.eighth(quarter) + self.told(deep)))
@@ -73,14 +89,14 @@ class Outline(nn.Module):
         quarter = self.mend_quarter(quarter + _twice(self.to_quarter(eighth)))
         half = self.mend_half(half + _twice(self.to_half(quarter)))
         change = F.pixel_shuffle(self.answer(half), 2)
-        return change.float() * 4 + torch.logit(probable, 0.01)
+        return Found(change.float() * 4 + torch.logit(probable, 0.01), contour, distance)
 
     def _choose(self, profile: Tensor) -> Tensor:
-        """How likely each contour is the outline, `(B, METRICS, CONTOURS)`, summing to 1."""
+        """Logits of the contours, `(B, METRICS, CONTOURS)`."""
         said = self.contour(profile)
         said = torch.cat([said, said.mean(2, keepdim=True).expand_as(said)], 1)
-        logits = self.offset(said).float() + self.usual
-        return logits.flatten(1).softmax(1).reshape(logits.shape)
+        logits: Tensor = self.offset(said).float() + self.usual
+        return logits
 
 
 def signed_distance(mask: Tensor) -> Tensor:
@@ -148,7 +164,7 @@ def outlined(logits: Tensor, mask: Tensor) -> Tensor:
     """The outline as a mask, `(B, 1, S, S)` in [0, 1]; the mask itself where nothing of it would be left.
 
     Args:
-        logits: as `Outline` gives them.
+        logits: of `Found`.
         mask: what was shown, `(B, 1, S, S)`.
     """
     found = ((torch.sigmoid(logits.float()) - 0.3) / 0.4).clamp(0, 1)
@@ -156,15 +172,31 @@ def outlined(logits: Tensor, mask: Tensor) -> Tensor:
     return torch.where(enough, found, mask)
 
 
-def outline_loss(logits: Tensor, cut: Tensor, mask: Tensor) -> Tensor:
-    """Cross-entropy against what the object was cut with, mostly near its edge and near the mask's. Scalar.
+def nearest_contour(distance: Tensor, cut: Tensor) -> Tensor:
+    """How near each contour is to what the object was cut with, as shares that sum to 1: `(B, METRICS, CONTOURS)`.
 
     Args:
-        logits: `(B, 1, S, S)`.
+        distance: `(B, METRICS, S, S)`, see `signed_distance`.
+        cut: `(B, 1, S, S)` in [0, 1].
+    """
+    index = (distance.round().long() + REACH).flatten(2)
+    held = torch.zeros(*index.shape[:2], CONTOURS, device=cut.device).scatter_add_(2, index, cut.flatten(2).expand_as(index).float())
+    count = torch.zeros_like(held).scatter_add_(2, index, torch.ones_like(index, dtype=held.dtype))
+    wrong = (count - held).cumsum(2) + held.sum(2, keepdim=True) - held.cumsum(2)  # taken in, and left out
+    around = count[..., REACH : REACH + 1].clamp_min(16)
+    return (-4 * wrong / around).flatten(1).softmax(1).reshape(wrong.shape)
+
+
+def outline_loss(found: Found, cut: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy against what the object was cut with, mostly near its edge and near the mask's, and of the contour. Scalar.
+
+    Args:
+        found: what `Outline` gave.
         cut, mask: `(B, 1, S, S)` in [0, 1].
     """
     wide = window_mean(torch.cat([cut, mask], 1), 7)
     near = (4 * wide * (1 - wide)).amax(1, keepdim=True) + (cut - mask).abs()
     weight = near + 0.03
-    error = F.binary_cross_entropy_with_logits(logits, cut, reduction="none")
-    return ((error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))).mean()
+    error = F.binary_cross_entropy_with_logits(found.logits, cut, reduction="none")
+    places = ((error * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))).mean()
+    return places + 0.2 * F.cross_entropy(found.contour.flatten(1), nearest_contour(found.distance, cut).flatten(1))
