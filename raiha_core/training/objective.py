@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 EVERY = 4
 """Pixels between those that raiha-s's loss is taken on: the transforms are smooth."""
 
-OUTLINE = 0.2
+OUTLINE = 0.02
 """Worth of finding the outline beside that of the colours."""
 
 
@@ -70,8 +70,7 @@ class RaihaSObjective:
         # Half as fast again on CPUs and GPUs where channels come last.
         shown = batch.composite.contiguous(memory_format=torch.channels_last)
         if self.learns == "outline":
-            self.model.eval().outline.train()
-            return outline_loss(self.model.find_outline(shown, batch.mask), batch.cut, batch.mask)
+            return outline_loss(self.model.outline(shown, batch.mask), batch.cut)
         out = model(shown, batch.mask, batch.references)
         # Pixels on a grid with a random origin; what is blended by a soft mask should be right before it is blended.
         step = EVERY
@@ -84,7 +83,7 @@ class RaihaSObjective:
         changed = (foreground_mse(composite * cut, real * cut, cut, 100 / step**2) > 20 / 255**2).to(out.touched.dtype)
         belief = F.binary_cross_entropy_with_logits(out.touched, changed)
         loss: Tensor = harmonisation_loss(result, real, cut, weight, 100 / step**2) + 0.02 * bend + 0.05 * belief
-        loss = loss + OUTLINE * outline_loss(out.outline, batch.cut, batch.mask)
+        loss = loss + OUTLINE * outline_loss(out.outline, batch.cut)
         return loss
 
     def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ def test_colours_step_most_across_the_contour_that_is_the_outline(scene: tuple[T
     rgb, disc = scene
     mask = grown(disc, torch.tensor([radius]), torch.tensor([diamond]))
     distance = signed_distance(mask)
-    seen = profiles(across(rgb, distance), distance).reshape(2, 5, -1)[int(diamond), 3]
+    seen = profiles(across(rgb, distance), distance).reshape(2, 6, -1)[int(diamond), 3]
     # What is wrong by r lies at the distance -r: the disc's last pixels, or the first beside them.
     assert int(seen[1:-1].argmax()) + 1 - REACH in (-radius, -radius + 1)
 
@@ -61,36 +61,35 @@ def test_masks_grow_by_diamonds_as_by_single_pixels(scene: tuple[Tensor, Tensor]
 def test_an_outline_that_has_not_learnt_is_the_mask(scene: tuple[Tensor, Tensor]) -> None:
     rgb, mask = scene
     torch.manual_seed(0)
-    untaught = Outline(8).eval()
-    assert torch.equal(outlined(untaught(rgb, mask, torch.rand(1, 8, 8, 8)).logits, mask), mask)
+    untaught = Outline().eval()
+    assert torch.equal(outlined(untaught(rgb, mask).inside, mask), mask)
 
 
 def test_an_outline_learns_that_masks_are_grown(scene: tuple[Tensor, Tensor]) -> None:
     """A few steps on one kind of mistake mend that mistake, on a picture that was not shown."""
     torch.manual_seed(0)
-    outline = Outline(8)
+    outline = Outline()
     optimiser = torch.optim.Adam(outline.parameters(), 0.01)
     shifts = [(dy, dx) for dy in (-8, 0, 9) for dx in (-9, 0, 7)]
     rgb = torch.cat([torch.roll(scene[0], shift, (2, 3)) for shift in shifts])
     cut = torch.cat([torch.roll(scene[1], shift, (2, 3)) for shift in shifts])
     mask = grown(cut, torch.full((9,), 4))
-    deep = torch.zeros(9, 8, 8, 8)
-    before = float(outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]).detach())
+    before = float(outline_loss(outline(rgb[1:], mask[1:]), cut[1:]).detach())
     for _ in range(30):
         optimiser.zero_grad()
-        outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]).backward()
+        outline_loss(outline(rgb[1:], mask[1:]), cut[1:]).backward()
         optimiser.step()
     with torch.no_grad():
-        after = float(outline_loss(outline(rgb[1:], mask[1:], deep[1:]), cut[1:], mask[1:]))
-        found = outlined(outline(rgb, mask, deep).logits, mask)[:1]
+        after = float(outline_loss(outline(rgb[1:], mask[1:]), cut[1:]))
+        found = outlined(outline(rgb, mask).inside, mask)[:1]
     assert after < before / 4
     assert float((found - cut[:1]).abs().sum()) < 0.25 * float((mask - cut)[:1].sum())
 
 
 def test_a_mask_of_which_nothing_would_be_left_is_kept(scene: tuple[Tensor, Tensor]) -> None:
     mask = scene[1]
-    assert torch.equal(outlined(torch.full_like(mask, -9.0), mask), mask)
-    found = outlined(torch.where(mask > 0, 9.0, -9.0), torch.ones_like(mask))
+    assert torch.equal(outlined(torch.zeros_like(mask), mask), mask)
+    found = outlined(mask, torch.ones_like(mask))
     assert torch.equal(found, mask)
 
 
@@ -106,4 +105,4 @@ def test_weights_from_before_there_were_outlines_load(tmp_path: object, scene: t
     loaded = load_model(tmp_path / "old.safetensors")
     assert isinstance(loaded, RaihaS)
     out = loaded.eval()(*scene)
-    assert torch.equal(outlined(out.outline.logits, scene[1]), scene[1])
+    assert torch.equal(outlined(out.outline.inside, scene[1]), scene[1])

@@ -125,7 +125,7 @@ class RaihaS(HarmonizationModel):
         self.hand_down = nn.Linear(256, 32)
         self.local = nn.Sequential(ConvNorm(TRUNK + 32, 48), zeros(nn.Conv2d(48, 12, 3, 1, 1)))
         self.ridge = nn.Parameter(torch.tensor(-5.0))
-        self.outline = Outline(deep)
+        self.outline = Outline()
         # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
         self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
         self.edgeless = 0.3  # share of training pictures of whose edge nothing is said
@@ -145,13 +145,6 @@ class RaihaS(HarmonizationModel):
         ]
         return torch.cat([self.reduce8(f.eighth), *up], 1), f.last
 
-    def find_outline(self, composite: Tensor, mask: Tensor, deep: Tensor | None = None) -> Found:
-        """Where the objects end; see `forward` and `Outline`. The backbone learns nothing of it."""
-        if deep is None:
-            deep = self._see(composite, learn=False)[0]
-        found: Found = self.outline(composite, mask, deep.detach())
-        return found
-
     def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None) -> Output:
         """Predict colour transforms.
 
@@ -166,9 +159,9 @@ class RaihaS(HarmonizationModel):
     def _scene(self, composite: Tensor, mask: Tensor) -> _Scene:
         """What is known of the composites before any reference is looked at."""
         deep, last = self._see(composite)
-        outline = self.find_outline(composite, mask, deep)
+        outline: Found = self.outline(composite, mask)
         with torch.no_grad(), full_precision(composite):
-            mask = outlined(outline.logits, mask)
+            mask = outlined(outline.inside, mask)
             evidence = observe(composite, mask)
         if self.training:
             # Pasted objects meet at their edge what they have nothing to do with: there must be an answer without it.
