@@ -220,6 +220,11 @@ def _contradictions(config: TrainConfig) -> list[tuple[str, str]]:
     shares |= {f"references.{name}": getattr(mix, name) for name in ("found", "same_look")}
     checks = [
         (not isinstance(side, int) or side < step or side % step > 0, f"model.input_size is {side!r}", f"give a multiple of {step}"),
+        (
+            config.learns == "outline" and config.architecture != "raiha-s",
+            f"learns is outline, which {config.architecture} has not",
+            "give all",
+        ),
         (not begins or begins[0] != 0, "sizes do not say what to begin with", "give [0, SIDE] first"),
         (begins != sorted(begins), "sizes are not in order", "let the shares of the run rise"),
         (bool(strangers), f"recipe.shares has no kind {', '.join(strangers)}", f"use {', '.join(KINDS)}"),
