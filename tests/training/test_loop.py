@@ -127,12 +127,12 @@ def test_older_weights_go_on_with_new_layers(photo_folder: Path, tmp_path: Path,
             RaihaSObjective(config_from({**config, "start": str(tmp_path / f"{name}.safetensors")}))
 
 
-def test_the_outline_can_learn_alone(photo_folder: Path, tmp_path: Path) -> None:
+def test_the_outline_can_learn_alone(photo_folder: Path, triplet_folder: Path, tmp_path: Path) -> None:
     from raiha_core.models import RaihaS, save_model
 
     torch.manual_seed(0)
     save_model(RaihaS(64), tmp_path / "start.safetensors")
-    config = settings(photo_folder, photo_folder, tmp_path / "run", learns="outline", start=str(tmp_path / "start.safetensors"))
+    config = settings(photo_folder, triplet_folder, tmp_path / "run", learns="outline", start=str(tmp_path / "start.safetensors"))
     learnt = load_file(Trainer(config_from({**config, "validation": None, "ema": 0.0})).run())
     before = load_file(tmp_path / "start.safetensors")
     moved = {k for k in before if not torch.equal(before[k], learnt[k])}
