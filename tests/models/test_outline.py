@@ -9,7 +9,17 @@ from torch import Tensor
 
 from raiha_core.models import load_model
 from raiha_core.models.raiha_s import RaihaS
-from raiha_core.models.raiha_s.outline import REACH, Outline, across, nearest_contour, outline_loss, outlined, profiles, signed_distance
+from raiha_core.models.raiha_s.outline import (
+    REACH,
+    Outline,
+    across,
+    directions,
+    nearest_contour,
+    outline_loss,
+    outlined,
+    profiles,
+    signed_distance,
+)
 from raiha_core.training.masks import grown
 
 
@@ -36,7 +46,9 @@ def test_colours_step_most_across_the_contour_that_is_the_outline(scene: tuple[T
     rgb, disc = scene
     mask = grown(disc, torch.tensor([radius]), torch.tensor([diamond]))
     distance = signed_distance(mask)
-    seen = profiles(across(rgb, distance), distance).reshape(2, 6, -1)[int(diamond), 3]
+    profile, share = profiles(across(rgb, distance), distance, directions(mask))
+    assert float(share.sum()) == pytest.approx(1) and float(share.min()) > 0.03
+    seen = (profile.reshape(16, 2, 6, -1)[:, int(diamond), 3] * share.reshape(16, 1)).sum(0)
     # What is wrong by r lies at the distance -r: the disc's last pixels, or the first beside them.
     assert int(seen[1:-1].argmax()) + 1 - REACH in (-radius, -radius + 1)
 
