@@ -141,7 +141,7 @@ def changed(av: Any, old: Planes, kind: str, limits: int, code: int, before: NDA
 
 def _from_rgb(av: Any, kind: str, limits: int, code: int, rgb: NDArray[Any]) -> list[NDArray[np.int32]]:
     """Colours `(h, w, 3)` as the samples of a kind. Lines are filled up: libswscale reads some samples beyond the last one."""
-    height, width = rgb.shape[:2]
+    width = rgb.shape[1]
     wide = np.pad(rgb, ((0, 0), (0, -width % _LINE), (0, 0)), "edge")
     frame = av.VideoFrame.from_ndarray(wide, "rgb48le" if rgb.dtype == np.uint16 else "rgb24")
     moved = frame.reformat(format=kind, src_color_range=FULL, dst_colorspace=code, dst_color_range=limits)
