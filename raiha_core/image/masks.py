@@ -145,7 +145,7 @@ def _to_white(plane: NDArray[Any]) -> NotedMask:
     full, top = full_scale(plane), float(plane.max())
     white = top if full == 1 and top > FLOAT_WHITE else full
     # Resampling overshoots, which makes nothing whiter than white.
-    peak = max(0.0, top / white if white > 1 else top if top > FLOAT_WHITE else min(top, 1.0))
+    peak = max(0.0, top / full if full > 1 else top if top > FLOAT_WHITE else min(top, 1.0))
     if top == white == 1 and plane.dtype == np.float32 and plane.flags.writeable and plane.min() >= 0:
         return NotedMask(plane, (), peak)
     # One pass, without a copy of all samples as floats before.

@@ -19,6 +19,8 @@ LIMITED, FULL = 1, 2
 """Ranges of samples, as in ITU-T H.273 by way of FFmpeg."""
 # libswscale's numbers of colour matrices, by those of ITU-T H.273 in a frame.
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_LINE = 64
+"""Samples that are converted at once, at most."""
 _NEUTRAL = 16
 """Of 255, how far chroma may lie from grey where a mask is grey: it was stored with losses."""
 
@@ -138,9 +140,12 @@ def changed(av: Any, old: Planes, kind: str, limits: int, code: int, before: NDA
 
 
 def _from_rgb(av: Any, kind: str, limits: int, code: int, rgb: NDArray[Any]) -> list[NDArray[np.int32]]:
-    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), "rgb48le" if rgb.dtype == np.uint16 else "rgb24")
+    """Colours `(h, w, 3)` as the samples of a kind. Lines are filled up: libswscale reads some samples beyond the last one."""
+    width = rgb.shape[1]
+    wide = np.pad(rgb, ((0, 0), (0, -width % _LINE), (0, 0)), "edge")
+    frame = av.VideoFrame.from_ndarray(wide, "rgb48le" if rgb.dtype == np.uint16 else "rgb24")
     moved = frame.reformat(format=kind, src_color_range=FULL, dst_colorspace=code, dst_color_range=limits)
-    return [_plane(p, kind).astype(np.int32) for p in moved.planes]
+    return [_plane(p, kind)[:, : -(-width * p.width // wide.shape[1])].astype(np.int32) for p in moved.planes]
 
 
 def to_frame(av: Any, samples: Planes, kind: str) -> Any:
