@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,7 @@ def read_state(path: Path) -> tuple[State, dict[str, str]]:
     Raises:
         RaihaError: the file is missing, truncated, corrupt, of another kind, or wants to run code.
     """
-    if not path.is_file():
-        raise RaihaError(f"The model file {path} does not exist or is no file; check the path.")
+    _check_there(path)
     metadata: dict[str, str] = {}
     try:
         if path.suffix == ".safetensors":
@@ -55,8 +55,19 @@ def read_state(path: Path) -> tuple[State, dict[str, str]]:
     return {str(k).removeprefix("module."): v for k, v in loaded.items()}, metadata
 
 
+def _check_there(path: Path) -> None:
+    # Not a pipe, whose opening would wait for ever; and other than `is_file` it takes names that are too long.
+    if not os.path.isfile(path):
+        raise RaihaError(f"The model file {path} does not exist or is no file; check the path.")
+
+
 def digest(path: Path) -> str:
-    """Short hash of a weights file, 16 hex digits of SHA-256."""
+    """Short hash of a weights file, 16 hex digits of SHA-256.
+
+    Raises:
+        RaihaError: the file is missing.
+    """
+    _check_there(path)
     with path.open("rb") as file:
         sha = hashlib.sha256()
         while block := file.read(1 << 22):

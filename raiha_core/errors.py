@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class RaihaError(ValueError):
     """A mistake or circumstance that the user can mend.
@@ -9,6 +11,13 @@ class RaihaError(ValueError):
     The message is one sentence (or two short ones) naming what is wrong and what to do; the command
     line prints it as it stands and exits with status 2, the nodes show it on the node.
     """
+
+
+def of_system(error: OSError) -> str | None:
+    """What the operating system refused, in a sentence; None where it says of nothing that the user named."""
+    if error.filename is None or not error.strerror:
+        return None
+    return f"{os.fsdecode(error.filename)!s:.200} cannot be used ({error.strerror}); check the path and its rights."
 
 
 class EmptyMaskError(RaihaError):

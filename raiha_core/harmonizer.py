@@ -6,6 +6,7 @@ pixels strip by strip. Pixels outside the mask are copied, never computed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from .image.view import view, view_mask
 from .inputs import ImageLike, ReferenceLike, as_picture, like, noted_mask, noted_masks, reference_picture
 from .models import Attention, HarmonizationModel, load_model
 from .parts import Part
+from .settings import checked_device, within
 from .unchanged import visibly_changed, why_unchanged
 
 
@@ -74,9 +76,10 @@ class Harmonizer:
     """
 
     def __init__(self, model: str | Path | HarmonizationModel = "raiha-s", device: torch.device | str | None = None):
-        self.model = model if isinstance(model, HarmonizationModel) else load_model(model, device)
-        if device is not None:
-            self.model.to(_checked_device(device))
+        chosen = None if device is None else checked_device(device)
+        self.model = model if isinstance(model, HarmonizationModel) else load_model(_named(model), chosen)
+        if chosen is not None:
+            self.model.to(chosen)
         self.model.eval()
 
     @property
@@ -183,7 +186,7 @@ class Harmonizer:
         resize_mask: bool = False,
     ) -> Result:
         """Harmonise one composite, or a batch given as a tensor. See `harmonize` for arguments and errors."""
-        strength = _within(strength, 2, "strength")
+        strength = within(strength, 2, "strength")
         prepared = self.prepare_references(references)
         if isinstance(composite, Tensor) and composite.ndim == 4:
             return self._harmonize_batch(composite, mask, prepared, strength, caution, attention, resize_mask)
@@ -240,35 +243,20 @@ class Harmonizer:
         )
 
 
-def _cautiously(caution: float | None) -> dict[str, float]:
-    """Handed on only where it is given, so that models which know of no caution need not take it."""
-    return {} if caution is None else {"caution": _within(caution, 1, "caution")}
-
-
-def _within(value: float, most: float, name: str) -> float:
-    """A setting, checked.
+def _named(model: Any) -> str | Path:
+    """A model's name or path.
 
     Raises:
-        RaihaError: it is no number from 0 to `most`.
+        RaihaError: it is something else.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if isinstance(value, str) or not 0 <= number <= most:
-        raise RaihaError(f"The {name} is {value!r}; give a number from 0 to {most:g}.")
-    return number
+    if not isinstance(model, str | os.PathLike):
+        raise RaihaError(f"The model is a {type(model).__name__}; give a name, the path of a checkpoint, or a loaded model.")
+    return model if isinstance(model, str) else Path(model)
 
 
-def _checked_device(device: torch.device | str) -> torch.device:
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError):
-        raise RaihaError(f"The device {str(device)!r} is not to be had here; use cpu, or install a torch that supports it.") from None
-    if chosen.type == "meta":
-        raise RaihaError("The device 'meta' computes nothing; use cpu.")
-    return chosen
+def _cautiously(caution: float | None) -> dict[str, float]:
+    """Handed on only where it is given, so that models which know of no caution need not take it."""
+    return {} if caution is None else {"caution": within(caution, 1, "caution")}
 
 
 def harmonize(

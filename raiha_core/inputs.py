@@ -14,6 +14,7 @@ from torch import Tensor
 from .errors import RaihaError
 from .image import Mask, NotedMask, Picture, from_array, from_pil, read_image
 from .image.masks import among, noted_alpha_mask, noted_mask_from, noted_mask_of, read_noted_mask
+from .image.picture import checked
 
 
 @runtime_checkable
@@ -27,7 +28,6 @@ class LoadsItself(Protocol):
 
 ImageLike = str | os.PathLike[str] | Picture | Image.Image | NDArray[Any] | Tensor
 ReferenceLike = ImageLike | LoadsItself
-_DEPTHS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
 
 
 def as_picture(image: Any, name: str = "The picture") -> Picture:
@@ -37,7 +37,7 @@ def as_picture(image: Any, name: str = "The picture") -> Picture:
         RaihaError: it is none of these or cannot be read.
     """
     if isinstance(image, Picture):
-        return _checked(image, name)
+        return checked(image, name)
     if isinstance(image, str | os.PathLike):
         return read_image(image)
     if isinstance(image, Image.Image):
@@ -53,18 +53,6 @@ def as_picture(image: Any, name: str = "The picture") -> Picture:
     if isinstance(image, np.ndarray):
         return from_array(image, name)
     raise RaihaError(f"{name} is a {type(image).__name__}; give a path, a PIL image, an array or a tensor.")
-
-
-def _checked(picture: Picture, name: str) -> Picture:
-    """A picture that somebody made, if it holds what a picture holds."""
-    rgb: Any = picture.rgb
-    alpha: Any = picture.alpha
-    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in _DEPTHS:
-        shown = f"{rgb.dtype} of shape {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise RaihaError(f"{name} has an rgb that is {shown}; make pictures with from_array, or give uint8, uint16 or float32 (H, W, 3).")
-    if alpha is not None and (not isinstance(alpha, np.ndarray) or alpha.shape != rgb.shape[:2] or alpha.dtype != rgb.dtype):
-        raise RaihaError(f"{name} has an alpha that does not fit its colours; give (H, W) of the same type.")
-    return picture
 
 
 def as_mask(mask: Any) -> Mask:
@@ -89,6 +77,7 @@ def noted_masks(masks: Any, frames: int) -> list[NotedMask]:
     Raises:
         RaihaError: another number of masks than of frames.
     """
+    masks = dense(masks, "The mask") if isinstance(masks, Tensor) else masks
     if not isinstance(masks, Tensor) or masks.ndim < 3 or masks.shape[0] == 1:
         return [as_noted_mask(masks)]
     if len(masks) != frames:
@@ -103,7 +92,7 @@ def as_noted_mask(mask: Any) -> NotedMask:
     if isinstance(mask, str | os.PathLike):
         return read_noted_mask(mask)
     if isinstance(mask, Picture):
-        return noted_mask_of(_checked(mask, "The mask"))
+        return noted_mask_of(checked(mask, "The mask"))
     if isinstance(mask, Tensor):
         mask = dense(mask, "The mask")
         mask = (mask.float() if mask.is_floating_point() else mask).numpy()

@@ -24,6 +24,7 @@ from .image.masks import FittedMask
 from .image.view import view
 from .inputs import ImageLike, as_picture, like, noted_mask
 from .models.guided import LocalColours, fit_local_colours
+from .settings import checked_device, within
 
 SIDE = 384
 """Pixels of the squares on which the change is fitted."""
@@ -68,15 +69,16 @@ def fit_look(original: Picture, version: Picture, mask: Mask | None = None, devi
         mask: `(H, W)` in [0, 1] of the original; only what lies under it is compared. None: everything.
 
     Raises:
-        RaihaError: their proportions differ, so that one is a part of the other.
+        RaihaError: their proportions differ, so that one is a part of the other; a device that is not to be had.
     """
+    chosen = checked_device("cpu" if device is None else device)
     (height, width), (rows, columns) = original.size, version.size
     if abs(height * columns / (width * rows) - 1) > _PROPORTIONS:
         raise RaihaError(
             f"The original is {width} x {height} but the version {columns} x {rows}, which are other proportions; "
             "give a version of the whole picture."
         )
-    s, t = (view(p, Box(0, 0, *p.size), SIDE).clamp(0, 1).to(device or "cpu") for p in (original, version))
+    s, t = (view(p, Box(0, 0, *p.size), SIDE).clamp(0, 1).to(chosen) for p in (original, version))
     weight = torch.ones_like(s[:, :1])
     if mask is not None:
         weight = shrink(mask, Box(0, 0, *mask.shape), SIDE).clamp(0, 1).to(s)
@@ -114,8 +116,7 @@ def transfer_look(
     Raises:
         RaihaError: a picture or mask that cannot be read or does not fit.
     """
-    if not 0 <= strength <= 1:
-        raise RaihaError(f"The strength is {strength}; give a number from 0 to 1.")
+    strength = within(strength, 1, "strength")
     picture, edited = as_picture(original, "The original"), as_picture(version, "The version")
     fitted = np.ones(picture.size, np.float32)
     if mask is not None:

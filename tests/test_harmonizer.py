@@ -268,6 +268,41 @@ def test_unknown_models_and_devices(photo, mask):
         harmonize(photo, mask, model="raiha-xxl")
     with pytest.raises(RaihaError, match="device"):
         harmonize(photo, mask, model=Fixed(constant()), device="warp:9")
+    for device in ("hpu", True, 5, [1]):
+        with pytest.raises(RaihaError, match="device"):
+            harmonize(photo, mask, device=device)
+    for model in (5, None, b"raiha-s"):
+        with pytest.raises(RaihaError, match="The model is a"):
+            harmonize(photo, mask, model=model)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [{"icc": 5}, {"exif": "x"}, {"xmp": 5}, {"white": "a"}, {"white": float("nan")}, {"white": 0}, {"notices": 5}, {"chunks": 5}],
+    ids=str,
+)
+def test_pictures_made_by_hand_are_checked_where_they_are_used_and_written(tmp_path, darker, photo, mask, made):
+    picture = Picture(photo, **made)
+    with pytest.raises(RaihaError, match="The composite has"):
+        darker.harmonize(picture, mask)
+    with pytest.raises(RaihaError, match="The picture has"):
+        write_image(tmp_path / "x.png", picture)
+    with pytest.raises(RaihaError, match="The picture has"):
+        write_image(tmp_path / "x.png", Picture(photo[..., 0]))
+
+
+def test_what_is_no_picture_of_pil_or_numpy_any_more(tmp_path, darker, photo, mask):
+    Image.fromarray(photo).save(tmp_path / "x.png")
+    closed = Image.open(tmp_path / "x.png")
+    closed.close()
+    grey = Image.fromarray(photo).convert("L")
+    grey.info["transparency"] = "a"
+    for image in (closed, grey):
+        with pytest.raises(RaihaError, match="The composite cannot be read"):
+            darker.harmonize(image, mask)
+    with pytest.raises(RaihaError, match="nested"):
+        darker.harmonize(torch.rand(2, 3, 8, 8), torch.nested.nested_tensor([torch.rand(8, 8), torch.rand(8, 8)]))
+    assert darker.harmonize(photo, np.matrix(mask)).changed == (True,)
 
 
 PEAK = """

@@ -137,3 +137,17 @@ def test_the_spaces_of_both_files_count(photo: Tensor) -> None:
     counted = from_array(version.rgb.astype(np.float32))
     assert counted.white == 255
     assert away(transfer_look(srgb, counted).rgb_tensor(), twin.rgb_tensor()) < 0.5
+
+
+@pytest.mark.parametrize("wrong", ["1", None, float("nan"), 2, 10**400, torch.tensor([0.5, 0.5]), torch.empty((), device="meta")])
+def test_a_strength_that_is_none_is_one_sentence(wrong: object) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(RaihaError, match="give a number from 0 to 1"):
+        transfer_look(picture, picture, strength=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["cuda:99", "warp", "hpu", "meta", 5, object()])
+def test_a_device_that_is_not_there_is_one_sentence(wrong: object) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(RaihaError, match="device"):
+        transfer_look(picture, picture, device=wrong)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import RaihaError
+from ..errors import RaihaError, of_system
 
 # name -> (module, help line): the help line stands here so that `raiha --help` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         reason = str(error).splitlines()[0] if str(error) else "no message"
-        click.echo(
-            f"raiha: unexpected {type(error).__name__}: {reason} (run `raiha --debug ...` for the traceback and report it)", err=True
-        )
+        why = of_system(error) if isinstance(error, OSError) else None
+        last = f"unexpected {type(error).__name__}: {reason} (run `raiha --debug ...` for the traceback and report it)"
+        click.echo(f"raiha: {why or last}", err=True)
     return 2

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import RaihaError
+from ..errors import RaihaError, of_system
 from .harmonize import Options, made, read_inputs, run_job
-from .pairing import Found, Job
+from .pairing import Found, Job, say_left_out
 from .quiet import quiet_threads
 from .record import Records, digest, stamp
 
@@ -48,7 +48,8 @@ class _Batch:
         except RaihaError as error:
             why = str(error)
         except Exception as error:
-            why = f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            said = of_system(error) if isinstance(error, OSError) else None
+            why = said or f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         self.failures.append({"composite": str(job.composite), "error": why})
         return None
 
@@ -169,9 +170,7 @@ def _report(rows: list[dict[str, Any]], found: Found, skipped: int, failed: int)
     for notice, names in pictures.items():
         where = names[0] if len(names) == 1 else f"{len(names)} pictures, the first {names[0]}"
         click.echo(f"raiha: {notice if names[0] in notice else f'{where}: {notice}'}", err=True)
-    if found.left_out:
-        few = ", ".join(p.name for p in found.left_out[:5]) + (", ..." if len(found.left_out) > 5 else "")
-        click.echo(f"raiha: left out {len(found.left_out)} files that are no composites of known kinds or masks of none: {few}", err=True)
+    say_left_out(found.left_out, "that are no composites of known kinds or masks of none")
     copied = sum(bool(row.get("copied")) for row in rows)
     also = f", {copied} without foreground copied" if copied else ""
     click.echo(f"{len(rows) - copied} harmonised{also}, {skipped} already done, {failed} failed")

@@ -59,7 +59,7 @@ class ClipOptions:
         from ..models.registry import resolve
         from ..references.manifest import fingerprint
 
-        found_in = [fingerprint(self.index), str(self.index.resolve()), self.top_k] if self.index else None
+        found_in = [fingerprint(self.index), os.path.realpath(self.index), self.top_k] if self.index else None
         files = [stamp(p) for p in (self.composite, *masks, *self.references)]
         settings = [self.strength, self.caution, self.resize_mask, self.mode, self.smoothing, self.anchor, quality, SEGMENT]
         return digest([__version__, file_digest(resolve(self.model)), found_in, files, settings])
@@ -82,15 +82,15 @@ def check_output(output: Path, inputs: list[Path]) -> None:
     Raises:
         RaihaError: says why.
     """
-    if output.is_dir():
+    if os.path.isdir(output):
         raise RaihaError(f"{output} is a folder; give a file name for the clip, such as {output / 'harmonised.mp4'}.")
     if output.suffix.lower() not in CLIPS_WRITABLE:
         raise RaihaError(f"{output} has no suffix of clips that can be written; use one of {', '.join(CLIPS_WRITABLE)}.")
-    if not output.parent.is_dir():
+    if not os.path.isdir(output.parent):
         raise RaihaError(f"The folder {output.parent} does not exist; create it or choose another output path.")
     if not os.access(output.parent, os.W_OK):
         raise RaihaError(f"The folder {output.parent} is not writable; choose another output path.")
-    if output.resolve() in {p.resolve() for p in inputs}:
+    if os.path.realpath(output) in {os.path.realpath(p) for p in inputs}:
         raise RaihaError(f"{output} is an input and would be overwritten; choose another output.")
 
 
@@ -153,7 +153,7 @@ def _mask_files(mask: str) -> list[Path]:
     """
     if is_batch(mask):
         return pictures(mask)[0]
-    if not Path(mask).is_file():
+    if not os.path.isfile(mask):
         raise RaihaError(f"{mask} does not exist or is not a file; check the path.")
     return [Path(mask)]
 

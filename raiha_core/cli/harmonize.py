@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Options:
         from ..models.registry import resolve
         from ..references.manifest import fingerprint
 
-        found_in = [fingerprint(self.index), str(self.index.resolve()), self.top_k] if self.index else None
+        found_in = [fingerprint(self.index), os.path.realpath(self.index), self.top_k] if self.index else None
         model = file_digest(resolve(self.model))
         return [__version__, model, list(map(stamp, self.references)), found_in, self.strength, self.caution, self.resize_mask, self.page]
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import click
 
 from ..errors import RaihaError
 from ..suffixes import CLIPS, READABLE, WRITABLE
@@ -47,12 +50,12 @@ class Found(NamedTuple):
 
 def is_batch(text: str) -> bool:
     """Whether this names many files: a folder or a glob (an existing file of that very name wins)."""
-    return not Path(text).is_file() and (Path(text).is_dir() or glob.has_magic(text))
+    return not os.path.isfile(text) and (os.path.isdir(text) or glob.has_magic(text))
 
 
 def is_clip(text: str) -> bool:
     """Whether this names a clip, by its suffix."""
-    return Path(text).suffix.lower() in CLIPS and not Path(text).is_dir() and not (glob.has_magic(text) and not Path(text).is_file())
+    return Path(text).suffix.lower() in CLIPS and not os.path.isdir(text) and not (glob.has_magic(text) and not os.path.isfile(text))
 
 
 def pictures(text: str) -> tuple[list[Path], list[Path]]:
@@ -62,8 +65,8 @@ def pictures(text: str) -> tuple[list[Path], list[Path]]:
         RaihaError: there are none, or the folder cannot be listed.
     """
     try:
-        found = list(Path(text).iterdir() if Path(text).is_dir() else (Path(p) for p in glob.glob(text, recursive=True)))
-        shown = sorted(p for p in found if p.is_file() and not p.name.startswith("."))
+        found = list(Path(text).iterdir() if os.path.isdir(text) else (Path(p) for p in glob.glob(text, recursive=True)))
+        shown = sorted(p for p in found if os.path.isfile(p) and not p.name.startswith("."))
     except OSError as error:
         raise RaihaError(f"The folder {text} cannot be listed ({error.strerror or error}); change its rights or give another.") from None
     files = [p for p in shown if p.suffix.lower() in READABLE]
@@ -124,9 +127,9 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
         return Found(_unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False, [], [])
     if mask is not None and not is_batch(mask):
         raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
-    if output.suffix.lower() in CLIPS and not output.is_dir():
+    if output.suffix.lower() in CLIPS and not os.path.isdir(output):
         raise RaihaError(f"The output {output} is a clip, but the composites are pictures; give a folder, or make a clip of them first.")
-    if output.is_file() or output.suffix.lower() in WRITABLE:
+    if os.path.isfile(output) or output.suffix.lower() in WRITABLE:
         raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
     found, left_out = pictures(composite)
     pairs: list[tuple[Path, Path | None]] = [(c, None) for c in found]
@@ -153,13 +156,28 @@ def _unharmful(jobs: list[Job]) -> list[Job]:
     Raises:
         RaihaError: one would.
     """
-    written = [p for j in jobs for p in j.written]
-    places = [p.resolve() for p in written]
-    inputs = {p.resolve() for j in jobs for p in (j.composite, j.mask) if p is not None}
+    check_results([p for j in jobs for p in j.written], [p for j in jobs for p in (j.composite, j.mask) if p is not None])
+    return jobs
+
+
+def check_results(written: list[Path], inputs: list[Path]) -> None:
+    """Refuse results that would be written over an input or over each other.
+
+    Raises:
+        RaihaError: says which.
+    """
+    # Other than `resolve`, realpath takes names that go in circles or are too long.
+    places, taken = [os.path.realpath(p) for p in written], {os.path.realpath(p) for p in inputs}
     for file, place in zip(written, places, strict=True):
-        if place in inputs:
+        if place in taken:
             raise RaihaError(f"{file} is an input and would be overwritten; choose another output.")
     if len(set(places)) < len(places):
         twice = next(file for file, place in zip(written, places, strict=True) if places.count(place) > 1)
         raise RaihaError(f"Two pictures would be written to {twice}; rename one, or choose another output.")
-    return jobs
+
+
+def say_left_out(files: list[Path], what: str) -> None:
+    """Count and name on stderr the files that a batch did not look at."""
+    if files:
+        few = ", ".join(p.name for p in files[:5]) + (", ..." if len(files) > 5 else "")
+        click.echo(f"raiha: left out {len(files)} files {what}: {few}", err=True)

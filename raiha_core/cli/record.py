@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +25,8 @@ def stamp(path: Path) -> list[Any]:
     try:
         stat = path.stat()
     except OSError:
-        return [str(path.resolve())]
-    return [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+        return [os.path.realpath(path)]
+    return [os.path.realpath(path), stat.st_size, stat.st_mtime_ns]
 
 
 def digest(parts: Any) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import RaihaError
+from .pairing import check_results
 from .quiet import without_decoders_noise
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
@@ -63,6 +64,7 @@ def command(
         if sheet.suffix.lower() not in _SHEETS:
             raise RaihaError(f"cannot write a contact sheet as {sheet.suffix or 'a file without suffix'}: use {', '.join(_SHEETS)}")
         check_output(sheet)
+        check_results([sheet], [composite, mask])
     with without_decoders_noise():
         image = read_image(composite, page)
         fitted, said = fit_noted_mask(read_noted_mask(mask, page), image, resize_mask)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from ..errors import RaihaError
-from .pairing import is_batch, pair, pictures
+from ..errors import EmptyMaskError, RaihaError
+from ..suffixes import WRITABLE
+from .pairing import check_results, is_batch, pair, pictures, say_left_out
 from .quiet import without_decoders_noise
 
 FILE = click.Path(path_type=Path)
@@ -41,23 +43,26 @@ def command(
     """
     if not 0 <= strength <= 1:
         raise RaihaError(f"The strength is {strength:g}; give a number from 0 to 1.")
-    jobs, batch = _jobs(original, version, mask, output)
-    rows, failures = [], []
-    for job in jobs:
+    found = _jobs(original, version, mask, output)
+    rows: list[dict[str, Any]] = []
+    failures = [{"original": str(path), "error": why} for path, why in found.failures]
+    for job in found.jobs:
         try:
-            if batch:
-                output.mkdir(parents=True, exist_ok=True)
-            rows.append(run_job(*job, strength, device, resize_mask))
+            if found.batch:
+                _make_folder(output)
+            rows.append(run_job(*job, strength, device, resize_mask, copy_empty=found.batch))
         except RaihaError as error:
-            if not batch:
+            if not found.batch:
                 raise
             failures.append({"original": str(job[0]), "error": str(error)})
     if as_json:
-        click.echo(json.dumps({"results": rows, "failures": failures} if batch else rows[0]))
+        left_out = [str(path) for path in found.left_out]
+        click.echo(json.dumps({"results": rows, "failures": failures, "left_out": left_out} if found.batch else rows[0]))
     else:
         for notice in dict.fromkeys(notice for row in rows for notice in row["notices"]):
             click.echo(f"raiha: {notice}", err=True)
-        click.echo(f"{len(rows)} written, {len(failures)} failed" if batch else f"wrote {rows[0]['output']}")
+        say_left_out(found.left_out, "that are no pictures of known kinds or belong to no original")
+        click.echo(f"{len(rows)} written, {len(failures)} failed" if found.batch else f"wrote {rows[0]['output']}")
     for failure in failures:
         click.echo(f"raiha: {failure['original']}: {failure['error']}", err=True)
     return 2 if failures else 0
@@ -67,51 +72,78 @@ Job = tuple[Path, Path, Path | None, Path]
 """Original, version, mask, result."""
 
 
-def _jobs(original: str, version: str, mask: str | None, output: Path) -> tuple[list[Job], bool]:
-    """What there is to do, and whether it is a batch.
+class _Found(NamedTuple):
+    """What there is to do; as `pairing.Found`."""
+
+    jobs: list[Job]
+    batch: bool
+    failures: list[tuple[Path, str]]
+    left_out: list[Path]
+
+
+def _jobs(original: str, version: str, mask: str | None, output: Path) -> _Found:
+    """What there is to do.
 
     Raises:
-        RaihaError: files beside folders, pictures without partners, a result that would be written over an input.
+        RaihaError: files beside folders, a batch in which nothing can be done, a result that would be written over an input.
     """
-    from ..image import WRITABLE
-
     given = [text for text in (original, version, mask) if text is not None]
     batch = is_batch(original)
     if any(is_batch(text) != batch for text in given):
         raise RaihaError("Some are files and some are folders or globs; give all as files, or all as folders.")
-    if batch and (output.is_file() or output.suffix.lower() in WRITABLE):
+    if batch and (os.path.isfile(output) or output.suffix.lower() in WRITABLE):
         raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
     if batch:
-        originals, _ = pictures(original)
-        versions = _partners(originals, version)
-        masks = _partners(originals, mask) if mask else {}
-        names = {o: o.name if o.suffix.lower() in WRITABLE else f"{o.stem}.png" for o in originals}
-        jobs: list[Job] = [(o, versions[o], masks.get(o), output / names[o]) for o in originals]
+        found = _batch(original, version, mask, output)
     else:
-        jobs = [(Path(original), Path(version), Path(mask) if mask else None, output)]
-    inputs = {p.resolve() for o, v, m, _ in jobs for p in (o, v, m) if p is not None}
-    for *_, result in jobs:
-        if result.resolve() in inputs:
-            raise RaihaError(f"{result} is an input and would be overwritten; choose another output.")
-    return jobs, batch
+        found = _Found([(Path(original), Path(version), Path(mask) if mask else None, output)], False, [], [])
+    check_results([j[3] for j in found.jobs], [p for o, v, m, _ in found.jobs for p in (o, v, m) if p is not None])
+    return found
 
 
-def _partners(originals: list[Path], given: str) -> dict[Path, Path]:
-    """The file of each original's name.
+def _batch(original: str, version: str, mask: str | None, output: Path) -> _Found:
+    originals, left_out = pictures(original)
+    partners: list[dict[Path, Path]] = []
+    failures: dict[Path, str] = {}
+    for given in (version, mask):
+        if given is None:
+            continue
+        files, other = pictures(given)
+        pairs, without = pair(originals, files)
+        partners.append(dict(pairs))
+        for path, _ in without:
+            failures.setdefault(path, f"{path.name} has no partner, or several, in {given}; give the files of one picture one name.")
+        left_out += [*other, *(set(files) - {p for _, p in pairs} - set(originals))]
+    whole = [o for o in originals if o not in failures]
+    if not whole:
+        more = f" So it is with all {len(failures)} originals." if len(failures) > 1 else ""
+        raise RaihaError(next(iter(failures.values())) + more)
+    names = {o: o.name if o.suffix.lower() in WRITABLE else f"{o.stem}.png" for o in whole}
+    jobs: list[Job] = [(o, partners[0][o], partners[1][o] if mask else None, output / names[o]) for o in whole]
+    return _Found(jobs, True, list(failures.items()), sorted(set(left_out)))
 
-    Raises:
-        RaihaError: one has none, or several.
-    """
-    found, failures = pair(originals, pictures(given)[0])
-    if failures:
-        raise RaihaError(f"{failures[0][0].name} has no partner, or several, in {given}; give the files of one picture one name.")
-    return dict(found)
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RaihaError(f"The folder {folder} cannot be made ({error.strerror or error}); choose another output.") from None
 
 
 def run_job(
-    original: Path, version: Path, mask: Path | None, output: Path, strength: float, device: str | None, resize_mask: bool
+    original: Path,
+    version: Path,
+    mask: Path | None,
+    output: Path,
+    strength: float,
+    device: str | None,
+    resize_mask: bool,
+    copy_empty: bool = False,
 ) -> dict[str, Any]:
     """Transfer one look and write the result; returns what `--json` prints.
+
+    Args:
+        copy_empty: write an original with an empty mask as it is, so that a sequence of frames stays whole.
 
     Raises:
         RaihaError: any mistake with one of its files; nothing half-written is left.
@@ -125,11 +157,19 @@ def run_job(
 
     started = time.monotonic()
     check_output(output)
+    row: dict[str, Any] = {"original": str(original), "version": str(version), "mask": str(mask) if mask else None, "output": str(output)}
     with without_decoders_noise():
         picture, edited = read_image(original), read_image(version)
         region = FittedMask(np.ones(picture.size, np.float32))
         if mask is not None:
-            region = fit_region(read_noted_mask(mask), picture, resize_mask)
+            try:
+                region = fit_region(read_noted_mask(mask), picture, resize_mask)
+            except EmptyMaskError:
+                if not copy_empty:
+                    raise
+                write_image(output, picture)
+                row |= {"changed": False, "copied": True, "notices": [f"{original.name} has an empty mask and was copied as it is."]}
+                return row | {"seconds": round(time.monotonic() - started, 3)}
     look = fit_look(picture, edited, None if mask is None else region.mask, device)
     result = apply_look(picture, look, region.mask, strength)
     write_image(output, result)
@@ -137,5 +177,4 @@ def run_job(
     changed = strength > 0 and visibly_changed(picture, result, region.mask)
     if strength > 0 and not changed:
         notices.append("Nothing was changed that could be seen: the version looks as the original does there.")
-    names = {"original": str(original), "version": str(version), "mask": str(mask) if mask else None, "output": str(output)}
-    return names | {"changed": changed, "notices": notices, "seconds": round(time.monotonic() - started, 3)}
+    return row | {"changed": changed, "notices": notices, "seconds": round(time.monotonic() - started, 3)}

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from ..errors import RaihaError
+from ..settings import checked_device
 from .base import ContentEncoder
 
 KEPT = 2
@@ -32,18 +33,19 @@ def load_encoder(name: str = "embedded", device: torch.device | str | None = Non
             warning on the log, unless the library's cache holds them; False forbids that.
 
     Raises:
-        RaihaError: an unknown name, a missing library, a file that is missing, broken, hostile or of another model, or a
-            download that failed or was not allowed.
+        RaihaError: an unknown name, a device that is not to be had, a missing library, a file that is missing, broken, hostile
+            or of another model, or a download that failed or was not allowed.
     """
     spec, at, file = name.partition("@")
     kind, _, model = spec.partition(":")
     path = Path(file).expanduser() if at else None
-    key = (name, str(device or "cpu"), *_stamp(path))
+    chosen = checked_device("cpu" if device is None else device)
+    key = (name, str(chosen), *_stamp(path))
     with _lock:
         if key in _loaded:
             _loaded.move_to_end(key)
             return _loaded[key]
-        encoder = _load(name, kind, model, path, device or "cpu", download)
+        encoder = _load(name, kind, model, path, chosen, download)
         _loaded[key] = encoder
         while len(_loaded) > KEPT:
             _loaded.popitem(last=False)

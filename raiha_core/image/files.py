@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import numbers
 import os
+import stat
 import struct
 import threading
 import warnings
@@ -22,11 +24,12 @@ from ..errors import RaihaError
 from . import bmp, direct, png, tiff
 from .limits import MAX_PIXELS, PER_PIXEL, USUAL, WORK, check_memory, check_pixels, too_many_pixels
 from .metadata import ORIENTATION, kept_xmp, orientation_of, sound, tiff_exif, upright
-from .picture import Picture, from_array
+from .picture import Picture, as_path, from_array
 from .spaces import inks_to_srgb, space_of
 
 _FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "DIB", "AVIF", "HEIF", "PPM", "TGA", "JPEG2000", "PSD", "ICO", "PCX", "SGI", "QOI"]
 """What Pillow may read for us: pictures only, none of the formats that start other programs."""
+_ICON = b"\0\0\1\0"
 _bomb_lock = threading.Lock()
 
 
@@ -61,11 +64,12 @@ def read_image(path: str | os.PathLike[str], page: int | None = None, *, mask: b
     Raises:
         RaihaError: the file is missing, not a picture, truncated, larger than the memory, or holds NaN or infinite values.
     """
-    file = Path(path)
-    if page is not None and page < 1:
-        raise RaihaError(f"There is no page {page}; pages count from 1.")
+    file = as_path(path)
+    if page is not None and (not isinstance(page, numbers.Integral) or page < 1):
+        shown = page if isinstance(page, int | str) else f"that is a {type(page).__name__}"
+        raise RaihaError(f"There is no page {shown!s:.40}; pages count from 1.")
     try:
-        if not file.is_file():
+        if not _is_there(file):
             raise RaihaError(f"{file} does not exist or is not a file; check the path.")
         with large_pictures(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -87,6 +91,16 @@ def read_image(path: str | os.PathLike[str], page: int | None = None, *, mask: b
     return replace(picture, notices=()) if mask and page is not None else picture
 
 
+def _is_there(file: Path) -> bool:
+    """Whether this is a regular file; raises PermissionError where that cannot be told."""
+    try:
+        return stat.S_ISREG(file.stat().st_mode)
+    except PermissionError:
+        raise
+    except (OSError, ValueError):  # also names that are too long, or go in circles
+        return False
+
+
 def _read(file: Path, page: int | None, mask: bool) -> Picture:
     if tiff.is_tiff(file):
         return _read_tiff(file, page, mask)
@@ -98,6 +112,9 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
         _check(file, "WEBP", *_webp_size(head))
     if head.startswith(b"BM") and (fields := _bit_fields(file)) is not None:
         return _finished(file, fields, None, None, mask, ())
+    if head.startswith(_ICON):  # so does that of icons
+        for height, width in _icon_sizes(file):
+            _check(file, "ICO", height, width)
     with Image.open(file, formats=_formats()) as image:
         large = direct.serves(image, file)
         _check(file, direct.KIND if large else image.format, image.height, image.width)
@@ -223,6 +240,21 @@ def _webp_size(head: bytes) -> tuple[int, int]:
     return number(28, 30) & 0x3FFF, number(26, 28) & 0x3FFF
 
 
+def _icon_sizes(file: Path) -> Iterator[tuple[int, int]]:
+    """Height and width of each picture of an icon, by their own headers: the directory holds but one byte for a side."""
+    with file.open("rb") as stream:
+        (count,) = struct.unpack("<4xH", stream.read(6).ljust(6, b"\0"))
+        starts = [int.from_bytes(entry[12:16], "little") for _ in range(count) if len(entry := stream.read(16)) == 16]
+        for start in starts:
+            stream.seek(start)
+            head = stream.read(24).ljust(24, b"\0")
+            if head.startswith(png.SIGNATURE):
+                yield struct.unpack(">II", head[16:24])[::-1]
+            else:  # of a bitmap's height one half is that of its mask
+                width, height = struct.unpack("<ii", head[4:12])
+                yield abs(height) // 2, abs(width)
+
+
 def _finished(
     file: Path,
     samples: NDArray[Any],
@@ -270,11 +302,14 @@ def from_pil(image: Image.Image, name: str = "The picture") -> Picture:
         RaihaError: no pixels, NaN or infinite values, or 32-bit integers.
     """
     exif = image.info.get("exif")
-    image = image.copy() if image.mode in ("CMYK", "LAB") else image  # their profile is used up
     try:
+        image = image.copy() if image.mode in ("CMYK", "LAB") else image  # their profile is used up
         picture = from_array(_samples(image), name)
-    except (OSError, SyntaxError) as error:  # pixels are read when they are wanted
-        raise RaihaError(f"{name} cannot be read ({error}); it may be truncated.") from None
+    except RaihaError:
+        raise
+    except Exception as error:  # pixels are read when they are wanted, by decoders that raise whatever they like
+        reason = str(error).partition("\n")[0][:120] or type(error).__name__
+        raise RaihaError(f"{name} cannot be read ({reason}); it may be truncated or closed.") from None
     icc = _profile(image.info.get("icc_profile"), picture.grey)
     return replace(picture, icc=icc, exif=exif if isinstance(exif, bytes) else None)
 

@@ -172,11 +172,12 @@ def mask_from(array: NDArray[Any]) -> Mask:
 
 def noted_mask_from(array: NDArray[Any]) -> NotedMask:
     """As `mask_from`, with what should be said."""
+    array = np.asarray(array)
     if array.ndim == 2 and array.dtype == np.float32 and array.size:
         if not (np.isfinite(array.min()) and np.isfinite(array.max())):
             raise RaihaError("The mask holds NaN or infinite values; repair it first.")
         return _to_white(array)
-    return noted_mask_of(from_array(np.asarray(array), "The mask"))
+    return noted_mask_of(from_array(array, "The mask"))
 
 
 def resized(mask: Mask, size: tuple[int, int]) -> Mask:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,6 +103,45 @@ class Picture:
         return image
 
 
+_DEPTHS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+
+
+def checked(picture: Picture, name: str) -> Picture:
+    """A picture that somebody made, if it holds what a picture holds.
+
+    Raises:
+        RaihaError: it does not.
+    """
+    rgb: Any = picture.rgb
+    alpha: Any = picture.alpha
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.dtype not in _DEPTHS:
+        shown = f"{rgb.dtype} of shape {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise RaihaError(f"{name} has an rgb that is {shown}; make pictures with from_array, or give uint8, uint16 or float32 (H, W, 3).")
+    if alpha is not None and (not isinstance(alpha, np.ndarray) or alpha.shape != rgb.shape[:2] or alpha.dtype != rgb.dtype):
+        raise RaihaError(f"{name} has an alpha that does not fit its colours; give (H, W) of the same type.")
+    for key in ("icc", "exif", "xmp"):
+        value: Any = getattr(picture, key)
+        if not (value is None or isinstance(value, bytes)):
+            raise RaihaError(f"{name} has {key} that is a {type(value).__name__}; give bytes or None.")
+    white: Any = picture.white
+    if white is not None and not (isinstance(white, numbers.Real) and 0 < float(white) < float("inf")):
+        raise RaihaError(f"{name} has the white {white!r:.40}; give a positive number or None.")
+    if not isinstance(picture.notices, tuple) or not isinstance(picture.chunks, tuple):
+        raise RaihaError(f"{name} has notices or chunks that are no tuples; leave them out.")
+    return picture
+
+
+def as_path(path: Any) -> Path:
+    """A path, checked.
+
+    Raises:
+        RaihaError: it is none.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise RaihaError(f"The path is a {type(path).__name__}; give text or a pathlib.Path.")
+    return Path(path)
+
+
 def full_scale(array: Pixels) -> float:
     """The value of white: 255, 65535, or 1 for float."""
     return float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
@@ -146,6 +188,7 @@ def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = F
     Raises:
         RaihaError: another shape or dtype, no pixels, NaN or infinite values.
     """
+    array = np.asarray(array)  # matrices and masked arrays index in ways of their own
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -227,6 +228,8 @@ def kind_of(file: Path) -> tuple[int, bool]:
     """How many pixels a TIFF, PNG or JPEG says that it has, and whether it is opaque; 0 for others and for what cannot be read."""
     from PIL import Image
 
+    if not os.path.isfile(file):  # the opening of a pipe waits for ever
+        return 0, False
     try:
         if is_tiff(file):
             import tifffile
@@ -249,6 +252,8 @@ def plane_of_mask(file: Path) -> tuple[NDArray[Any], bool] | None:
     """
     from PIL import Image
 
+    if not os.path.isfile(file):
+        return None
     with file.open("rb") as stream:
         head = stream.read(32)
     with large_pictures(), Image.open(file, formats=["PNG", "JPEG"]) as image:

@@ -14,7 +14,7 @@ from ..errors import RaihaError
 from ..suffixes import WRITABLE
 from . import png, tiff
 from .limits import LARGE
-from .picture import Picture, to_8_bit
+from .picture import Picture, as_path, checked, to_8_bit
 
 _XMP_OF_JPEG = 65_000
 """A segment of a JPEG holds no more."""
@@ -27,12 +27,12 @@ def check_output(path: str | os.PathLike[str]) -> Path:
     Raises:
         RaihaError: an unknown suffix, a missing or unwritable folder, or a folder of that name.
     """
-    file = Path(path)
+    file = as_path(path)
     if file.suffix.lower() not in WRITABLE:
         raise RaihaError(f"{file} has no known picture suffix; use one of {', '.join(WRITABLE)}.")
-    if file.is_dir():
+    if os.path.isdir(file):
         raise RaihaError(f"{file} is a folder; give a file name for the result.")
-    if not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         raise RaihaError(f"The folder {file.parent} does not exist; create it or choose another output path.")
     if not os.access(file.parent, os.W_OK):
         raise RaihaError(f"The folder {file.parent} is not writable; choose another output path.")
@@ -49,6 +49,7 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
         RaihaError: the format cannot hold the picture, or the path cannot be written, for example on a full disk.
     """
     file = check_output(path)
+    checked(picture, "The picture")
     suffix = file.suffix.lower()
     if suffix in (".jpg", ".jpeg") and picture.alpha is not None:
         raise RaihaError(f"{file} cannot hold the alpha channel; write .png, .tif or .webp instead.")

@@ -6,6 +6,7 @@ PyAV is an extra (`pip install "raiha[video]"`); it is imported only when a clip
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -79,7 +80,7 @@ class FrameFile:
         self._frames: Iterator[Any] | None = None
         self._at, self._frame = -1, None
         self._size: tuple[int, int] | None = None
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise RaihaError(f"{path} does not exist or is not a file; check the path.")
         with self.opened() as container:
             stream = container.streams.video[0]

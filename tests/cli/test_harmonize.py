@@ -224,6 +224,19 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
         return [*arguments, "--strength", "2.5"], "strength"
     if kind == "device":
         return [*arguments, "--device", "quantum"], "device"
+    if kind == "backend that is not there":
+        return [*arguments, "--device", "hpu"], "device"
+    if kind in ("pipe", "pipe as model", "circle", "long name"):
+        odd = tmp_path / {"circle": "circle.png", "long name": "x" * 300 + ".png"}.get(kind, "pipe.png")
+        if kind == "circle":
+            odd.symlink_to(odd)
+        elif "pipe" in kind:
+            os.mkfifo(odd)
+        if kind == "pipe as model":
+            return [*arguments, "--model", odd], "no file"
+        return [odd, mask, "-o", out], "does not exist or is not a file"
+    if kind == "model of a long name":
+        return [*arguments, "--model", "x" * 300], "too long"
     if kind == "no alpha":
         return [composite, "-o", out], "alpha"
     if kind == "index":
@@ -248,6 +261,7 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
 
 KINDS = ["missing", "unreadable", "truncated", "size", "empty", "full", "nan", "model", "strength", "device", "index"]
 KINDS += ["checkpoint", "output folder", "output suffix", "no alpha", "over its input", "attention suffix", "reference", "top-k", "option"]
+KINDS += ["backend that is not there", "pipe", "pipe as model", "circle", "long name", "model of a long name"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -56,6 +56,8 @@ def test_folders_go_on_after_a_bad_file(pair: tuple[Path, Path], tmp_path: Path,
         (["{photo}", "{version}", "-o", "x.png", "--strength", "2"], "from 0 to 1"),
         (["{photo}", "{nothing}", "-o", "{out}"], "nothing.png"),
         (["{photo}", "{version}", "-o", "x.gif"], "suffix"),
+        (["{photo}", "{version}", "-o", "{out}", "--device", "cuda:99"], "device"),
+        (["{photo}", "{version}", "-o", "{out}", "--device", "meta"], "computes nothing"),
     ],
 )
 def test_mistakes_are_one_sentence(
@@ -85,3 +87,32 @@ def test_what_was_found_in_reading_is_said(pair: tuple[Path, Path], tmp_path: Pa
     assert main(["transfer", str(pair[0]), str(tmp_path / "version.tif"), str(tmp_path / "mask.png"), "-o", str(tmp_path / "o.png")]) == 0
     told = capsys.readouterr().err
     assert "75 of 255" in told and "holds 2 frames or pages" in told
+
+
+def test_what_cannot_be_done_of_a_batch_is_named_and_the_rest_is_done(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    originals, versions, masks, out = (tmp_path / name for name in ("originals", "versions", "masks", "out"))
+    for folder, names in ((originals, "abc"), (versions, "abx"), (masks, "abc")):
+        folder.mkdir()
+        for name in names:
+            if folder == masks:
+                Image.new("L", (240, 160), 255 if name == "a" else 0).save(folder / f"{name}.png")
+            else:
+                (folder / f"{name}.png").write_bytes(pair[folder == versions].read_bytes())
+    (originals / "notes.txt").touch()
+    assert main(["transfer", *map(str, (originals, versions, masks)), "-o", str(out)]) == 2
+    told = capsys.readouterr()
+    assert "2 written, 1 failed" in told.out and "c.png has no partner" in told.err
+    assert "left out 2 files" in told.err and "notes.txt" in told.err and "x.png" in told.err
+    assert "b.png has an empty mask and was copied" in told.err
+    assert np.array_equal(np.asarray(Image.open(out / "b.png")), np.asarray(Image.open(pair[0])))
+
+
+def test_two_results_of_one_name_are_refused(pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "originals"
+    folder.mkdir()
+    for suffix in ("bmp", "tga"):
+        Image.open(pair[0]).save(folder / f"a.{suffix}")
+    assert main(["transfer", str(folder / "*"), str(folder / "*"), "-o", str(tmp_path / "out")]) == 2
+    assert "a.bmp has no partner, or several" in capsys.readouterr().err

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -12,13 +15,14 @@ import torch
 from PIL import Image
 
 from raiha_core import RaihaError
+from raiha_core.cli import main
 from raiha_core.harmonizer import Harmonizer
 from raiha_core.image import read_image, read_mask, write_image
 from raiha_core.models import RaihaS, load_model
 
 from . import others, pictures
 
-KINDS = ("picture", "mask", "checkpoint", "index", "arguments")
+KINDS = ("picture", "mask", "checkpoint", "index", "arguments", "command")
 
 
 class FaultError(AssertionError):
@@ -121,4 +125,33 @@ def _arguments(seed: int, folder: Path) -> None:
     _harmonizer().harmonize(**others.arguments(seed))
 
 
-_TRY = {"picture": _picture, "mask": _mask, "checkpoint": _checkpoint, "index": _index, "arguments": _arguments}
+def _command(seed: int, folder: Path) -> None:
+    """A command line: an exit status of 0, or one of 2 and one line, which is not the last resort."""
+    line = others.command(seed, folder, _sound_index())
+    out, err = io.StringIO(), io.StringIO()
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(line)
+    finally:
+        os.chdir(here)
+    # Bars of progress end in carriage returns.
+    said = [text for text in err.getvalue().splitlines() if text.startswith("raiha: ")]
+    if any("raiha --debug" in text for text in said) or "Traceback" in err.getvalue():
+        raise FaultError(f"the last resort: {line}: {said}")
+    if status == 0:
+        return
+    if status != 2 or not said:
+        raise FaultError(f"exit status {status} without a sentence: {line}")
+    raise RaihaError(said[-1].replace("Got unexpected", "Got"))  # the word is click's, of an argument too many
+
+
+_TRY = {
+    "picture": _picture,
+    "mask": _mask,
+    "checkpoint": _checkpoint,
+    "index": _index,
+    "arguments": _arguments,
+    "command": _command,
+}

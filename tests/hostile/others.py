@@ -1,8 +1,9 @@
-"""Hostile checkpoints, indexes, masks and arguments of the Python API, each from a seed."""
+"""Hostile checkpoints, indexes, masks, arguments of the Python API and command lines, each from a seed."""
 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 import shutil
@@ -131,7 +132,61 @@ def arguments(seed: int) -> dict[str, Any]:
         "composite": sound if rng.random() < 0.4 else _anything(rng, shape),
         "mask": area if rng.random() < 0.5 else _anything(rng, other),
         "references": rng.choice([None, None, [], 5, "x", [sound], [_anything(rng, other)]]),
-        "strength": rng.choice([1.0, 1.0, 0, 0.5, "1", None, float("nan"), -1, 7, True]),
+        "strength": rng.choice([1.0, 1.0, 0, 0.5, "1", None, float("nan"), -1, 7, True, 10**400, torch.empty((), device="meta")]),
         "attention": rng.random() < 0.3,
         "resize_mask": rng.random() < 0.3,
     }
+
+
+def _names(rng: random.Random, folder: Path) -> list[str]:
+    """Names for a place where a file or folder is wanted: sound ones, and what else may bear a name or none."""
+    noise = np.random.default_rng(rng.randrange(2**32))
+    area = np.zeros((24, 32), np.uint8)
+    area[6:18, 8:24] = 255
+    for name in ("c", "m"):
+        (folder / name).mkdir()
+    Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(folder / "a.png")
+    Image.fromarray(area).save(folder / "mask.png")
+    shutil.copyfile(folder / "a.png", folder / "c" / "a.png")
+    shutil.copyfile(folder / "mask.png", folder / "m" / "a.png")
+    (folder / "text.png").write_text("text")
+    (folder / "nothing.png").touch()
+    (folder / "empty").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    (folder / "circle.png").symlink_to("circle.png")
+    (folder / "gone.png").symlink_to("nowhere.png")
+    sound = ["a.png", "mask.png", "c", "m", "out.png", "new"]
+    odd = ["text.png", "nothing.png", "empty", "pipe.png", "circle.png", "gone.png", "none.png", "none/x.png", "a.png/x", "/dev/null", "",
+           "*", "[", "c/*", "~nobody/x.png", "x" * 300 + ".png", "/".join(["d" * 200] * 30), "\udcff.png", "out.gif", "/proc/x.png",
+           "clip.mp4", "x.safetensors"]  # fmt: skip
+    return sound * 3 + odd
+
+
+def command(seed: int, folder: Path, index: Path) -> list[str]:
+    """Arguments of the command line, to be run in `folder`."""
+    rng = random.Random(seed)
+    names = _names(rng, folder)
+    devices = ["cpu", "cuda:99", "meta", "hpu", "privateuseone", "warp", ""]
+    numbers = ["0", "1", "0.5", "-1", "nan", "inf", "1e400", "x", "", "9" * 30]
+    files = ["--references", "--attention", "--model", "--index"]
+    options = {
+        "harmonize": {**dict.fromkeys(files, names), "--device": devices, **dict.fromkeys(["--strength", "--caution", "--page"], numbers)},
+        "transfer": {"--device": devices, "--strength": numbers},
+        "retrieve": {"--sheet": names, "--gallery": names, "--device": devices, "--top-k": numbers, "--weight": numbers, "--pin": names},
+        "index": {"--encoder": [*names, "embedded@x", "embedded@" + "x" * 300], "--device": devices},
+        "convert": {"--denoiser": names, "--dinov2": names},
+    }
+    verb = rng.choice(list(options))
+    given = [rng.choice(names) for _ in range(2)]
+    if verb in ("harmonize", "transfer") and rng.random() < 0.5:  # else hardly any would come to its options
+        given = rng.choice([["a.png", "mask.png"], ["c", "m"]]) if verb == "harmonize" else rng.choice([["a.png", "a.png"], ["c", "c"]])
+    line = [verb, *given]
+    if verb in ("harmonize", "transfer"):
+        line += ["-o", rng.choice([*names, *["out.png", "new"] * 9])]
+    if verb == "retrieve":
+        line = [verb, *rng.choice([given, ["a.png", "mask.png"]]), "--index", rng.choice([str(index), str(index), rng.choice(names)])]
+    if verb == "index":
+        line = [verb, rng.choice(["build", "build", "update", "info", "verify"]), *given]
+    for option in rng.sample(list(options[verb]), rng.choice([0, 1, 1, 2])):
+        line += [option, rng.choice(options[verb][option])]
+    return line

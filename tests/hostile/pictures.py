@@ -34,18 +34,20 @@ def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 _KINDS = {
     ".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF", ".tga": "TGA", ".ppm": "PPM", ".jp2": "JPEG2000",
-    ".avif": "AVIF", ".tif": "TIFF", ".qoi": "QOI", ".dib": "DIB",
+    ".avif": "AVIF", ".tif": "TIFF", ".qoi": "QOI", ".dib": "DIB", ".ico": "ICO", ".pcx": "PCX", ".sgi": "SGI", ".psd": "PSD",
 }  # fmt: skip
 _MODES = {".jpg": ("L", "RGB", "CMYK"), ".gif": ("L", "P", "RGB"), ".ppm": ("1", "L", "RGB"), ".bmp": ("1", "L", "P", "RGB")}
-_MODES |= {".dib": ("RGB",), ".qoi": ("RGB", "RGBA")}
+_MODES |= {".dib": ("RGB",), ".qoi": ("RGB", "RGBA"), ".ico": ("L", "RGB", "RGBA"), ".pcx": ("1", "L", "P", "RGB")}
 
 
 def _plain(rng: random.Random, suffix: str) -> bytes:
     if suffix == ".tif" and rng.random() < 0.6:
         return _tiff(rng)
+    if suffix == ".psd":
+        return _psd(rng)
     mode = rng.choice(_MODES.get(suffix, ("L", "RGB", "RGBA")))
     image = Image.fromarray(_array(rng)).convert(mode)
-    options: dict[str, object] = {}
+    options: dict[str, object] = {"bitmap_format": rng.choice(["png", "bmp"])} if suffix == ".ico" else {}
     if suffix in (".jpg", ".png", ".webp", ".tif", ".avif") and rng.random() < 0.5:
         exif = Image.Exif()
         exif[0x0112] = rng.randint(0, 12)
@@ -80,6 +82,14 @@ def _tiff(rng: random.Random) -> bytes:
         for _ in range(rng.choice([1, 1, 1, 2, 5])):
             writer.write(np.ascontiguousarray(array), metadata=None, **options)
     return buffer.getvalue()
+
+
+def _psd(rng: random.Random) -> bytes:
+    """A PSD of a flat picture, without layers, of any mode, depth and number of channels."""
+    channels, depth, width, height = rng.choice([1, 3, 3, 4, 5]), rng.choice([1, 8, 8, 8, 16, 32]), rng.randint(1, 30), rng.randint(1, 30)
+    mode = rng.choice([{1: 1, 3: 3, 4: 4}.get(channels, 3), rng.randrange(10)])
+    header = b"8BPS" + struct.pack(">H6xHIIHH", 1, channels, height, width, depth, mode)
+    return header + bytes(12) + struct.pack(">H", 0) + rng.randbytes(channels * height * ((width * depth + 7) // 8))
 
 
 def _packed(rng: random.Random) -> bytes:
@@ -162,7 +172,7 @@ def _png_chunks(rng: random.Random) -> Case:
 def _bomb(rng: random.Random) -> Case:
     """Few bytes that claim many pixels, samples or pages."""
     side = rng.choice([20_000, 40_000, 65_535, 2**31 - 1])
-    kind = rng.choice(["png", "tiff", "gif", "bmp", "ppm", "tga", "samples", "pages", "tile"])
+    kind = rng.choice(["png", "tiff", "gif", "bmp", "ppm", "tga", "ico", "psd", "samples", "pages", "tile"])
     if kind == "png":
         header = struct.pack(">IIBBBBB", side, side, rng.choice([8, 16]), rng.choice([0, 2, 4, 6]), 0, 0, 0)
         return ".png", b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
@@ -171,6 +181,11 @@ def _bomb(rng: random.Random) -> Case:
         return ".gif", b"GIF89a" + struct.pack("<HH", side, side) + b"\xf0\0\0\0\0\0\xff\xff\xff," + struct.pack(
             "<HHHHB", 0, 0, side, side, 0
         ) + b"\2\2\x44\1\0;"
+    if kind == "ico":  # a byte says each side, the picture in it another
+        inner = struct.pack("<IiiHHIIiiII", 40, side, min(side, 2**30) * 2 - 2**31 * (side > 2**30), 1, 32, 0, 0, 0, 0, 0, 0)
+        return ".ico", struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22) + inner
+    if kind == "psd":
+        return ".psd", b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, side, side, 8, 3) + bytes(14)
     if kind in ("bmp", "tga", "ppm"):
         data = {
             "bmp": b"BM" + struct.pack("<IHHIIiiHHIIiiII", 60, 0, 0, 54, 40, side, side, 1, 24, 0, 0, 0, 0, 0, 0),

@@ -13,7 +13,7 @@ assert spec is not None and spec.loader is not None
 run = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(run)
 judge = run.corpus()
-SEEDS = {"picture": 120, "mask": 40, "checkpoint": 25, "index": 8, "arguments": 60}
+SEEDS = {"picture": 120, "mask": 40, "checkpoint": 25, "index": 8, "arguments": 60, "command": 60}
 
 
 @pytest.mark.parametrize("kind", SEEDS)

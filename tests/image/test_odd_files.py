@@ -9,6 +9,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image, ImageCms
 
 from raiha_core.errors import RaihaError
@@ -189,6 +190,13 @@ def test_memory_is_counted_before_anything_is_decoded(tmp_path, monkeypatch):
     Image.new("L", (9000, 9000)).save(tmp_path / "x.webp", lossless=True)
     with pytest.raises(RaihaError, match="GB of memory"):
         read_image(tmp_path / "x.webp")
+    inner = BytesIO()
+    Image.new("1", (9000, 9000)).save(inner, "PNG")
+    for data in (inner.getvalue(), struct.pack("<IiiHH", 40, 9000, 18000, 1, 32) + bytes(30)):
+        (tmp_path / "x.ico").write_bytes(struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(data), 22) + data)
+        with monkeypatch.context() as patched, pytest.raises(RaihaError, match="GB of memory"):
+            patched.setattr(Image, "open", None)  # which decodes an icon at once
+            read_image(tmp_path / "x.ico")
     monkeypatch.setenv("RAIHA_MEMORY_GB", "none")
     with pytest.raises(RaihaError, match="RAIHA_MEMORY_GB is 'none'"):
         read_image(tmp_path / "x.webp")
@@ -220,3 +228,14 @@ def test_a_tiff_of_endless_pages_is_looked_through_to_an_end(tmp_path, samples):
     struct.pack_into("<I", data, first + 2 + 12 * count, first)
     (tmp_path / "x.tif").write_bytes(data)
     assert np.array_equal(read_image(tmp_path / "x.tif").rgb, array)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"x.png", [], np.zeros(2)], ids=str)
+def test_a_path_or_page_that_is_none_is_one_sentence(tmp_path, samples, wrong):
+    for call in (read_image, read_mask, lambda path: write_image(path, from_array(samples(2, 2, 3, np.uint8)))):
+        with pytest.raises(RaihaError, match="The path is a"):
+            call(wrong)
+    Image.new("L", (2, 2)).save(tmp_path / "x.png")
+    for page in ("1", 1.5, [1], 0, torch.empty((), device="meta")):
+        with pytest.raises(RaihaError, match="There is no page"):
+            read_image(tmp_path / "x.png", page)
