@@ -75,7 +75,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> Path:
     name = str(name_or_path)
     if name in SHIPPED:
         return WEIGHTS / SHIPPED[name]
-    if Path(name).suffix in SUFFIXES or os.sep in name or Path(name).exists():
+    if Path(name).suffix in SUFFIXES or os.sep in name or os.path.exists(name):  # unlike Path's, false for names that are too long
         return Path(name).expanduser()
     raise RaihaError(f"There is no model named {name!r}; use {', '.join(SHIPPED)} or the path of a .safetensors or .pth file.")
 
@@ -132,7 +132,7 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
     model = build_model(detect(state, path), state, metadata, path)
     try:
         return model.to(device or "cpu")
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError, AttributeError) as error:
         reason = str(error).splitlines()[0][:100]
         raise RaihaError(f"The model cannot be moved to the device {str(device)!r} ({reason}); use cpu.") from None
 

@@ -60,6 +60,15 @@ def test_an_unknown_name_lists_the_known() -> None:
         load_model("raiha-xl")
 
 
+@pytest.mark.parametrize(
+    ("name", "device", "said"),
+    [("a" * 300, None, "There is no model"), ("a" * 300 + ".pth", None, "model file"), ("raiha-s", "hpu", "cannot be moved")],
+)
+def test_names_and_devices_that_no_system_has(name: str, device: str | None, said: str) -> None:
+    with pytest.raises(RaihaError, match=said):
+        load_model(name, device)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(RaihaError, match="does not exist"):
         load_model(tmp_path / "none.safetensors")
