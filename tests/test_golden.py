@@ -48,7 +48,7 @@ def test_a_small_silent_change_would_be_noticed(golden: ModuleType, monkeypatch:
     monkeypatch.setattr(edges.Edge, "step", property(lambda edge: -turned(edge)))
     assert apart() > LEVELS
     monkeypatch.undo()
-    monkeypatch.setattr(network, "shown_mask", lambda mask: mask)
+    monkeypatch.setattr(network, "outlined", lambda inside, mask: mask)
     assert apart() > LEVELS
     monkeypatch.undo()
     observed = evidence.observe
