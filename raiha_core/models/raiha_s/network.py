@@ -85,7 +85,7 @@ def full_precision(x: Tensor) -> torch.autocast:
 
 
 class RaihaS(HarmonizationModel):
-    """The default model: 2.98 M parameters, any number of references. See the module's docstring.
+    """The default model: 3.20 M parameters, any number of references. See the module's docstring.
 
     Args:
         input_size: side of the square picture it is shown, divisible by 32.
