@@ -25,7 +25,7 @@ from .image.view import view, view_mask
 from .inputs import ImageLike, ReferenceLike, as_picture, like, noted_mask, noted_masks, reference_picture
 from .models import Attention, HarmonizationModel, load_model
 from .parts import Part
-from .settings import checked_device, within
+from .settings import checked_device, switch, within
 from .unchanged import visibly_changed, why_unchanged
 
 
@@ -187,6 +187,7 @@ class Harmonizer:
     ) -> Result:
         """Harmonise one composite, or a batch given as a tensor. See `harmonize` for arguments and errors."""
         strength = within(strength, 2, "strength")
+        attention, resize_mask = switch(attention, "attention"), switch(resize_mask, "resize_mask")
         prepared = self.prepare_references(references)
         if isinstance(composite, Tensor) and composite.ndim == 4:
             return self._harmonize_batch(composite, mask, prepared, strength, caution, attention, resize_mask)

@@ -26,6 +26,18 @@ def within(value: Any, most: float, name: str) -> float:
     return number
 
 
+def switch(value: Any, name: str) -> bool:
+    """True or false.
+
+    Raises:
+        RaihaError: it is neither, such as an array.
+    """
+    try:
+        return bool(value)
+    except (RuntimeError, ValueError, TypeError):
+        raise RaihaError(f"{name} is neither true nor false but {type(value).__name__}; give True or False.") from None
+
+
 def checked_device(device: Any) -> torch.device:
     """The device of a name, if it can compute here.
 

@@ -337,3 +337,13 @@ def test_colours_under_full_transparency_of_a_reference_say_nothing(scene):
     harmonizer = Harmonizer()
     results = [harmonizer.harmonize(photo, mask, [np.dstack([p, alpha])]).image for p in (photo, hidden)]
     assert (results[0] == results[1]).all()
+
+
+@pytest.mark.parametrize("name", ["attention", "resize_mask"])
+def test_a_switch_that_is_an_array_is_refused(name: str) -> None:
+    photo = np.full((32, 32, 3), 90, np.uint8)
+    mask = np.zeros((32, 32), np.float32)
+    mask[8:20, 8:20] = 1
+    options: Any = {name: torch.ones(3)}
+    with pytest.raises(RaihaError, match=f"{name} is neither true nor false but Tensor"):
+        Harmonizer("raiha-s").harmonize(photo, mask, **options)
