@@ -144,6 +144,8 @@ def test_example_workflows_are_whole(file: Path) -> None:
             kinds = [t for t, _ in {**spec["required"], **spec.get("optional", {})}.values()]
             widgets = [k for k in kinds if k in ("INT", "FLOAT", "COMBO", "BOOLEAN", "STRING", "RAIHA_PICKS")]
             assert len(node["widgets_values"]) == len(widgets)
+            if node["type"] == "RaihaRetrieveReferences":
+                assert node["widgets_values"][1] == spec["required"]["weight"][1]["default"], "an example teaches what measured best"
 
 
 def test_the_published_package_holds_what_the_nodes_need() -> None:
