@@ -29,6 +29,8 @@ def test_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
         # The strip of photos says itself what to do; a tooltip would lie over the photos.
         assert all(i.tooltip for i in schema.inputs if i.id != "picks") and all(o.tooltip for o in schema.outputs)
         assert {i.id: i.tooltip for i in schema.inputs} == {i: served[i][1].get("tooltip") for i in served}
+        numbers = {i.id: i.default for i in schema.inputs if i.io_type in ("INT", "FLOAT", "BOOLEAN")}
+        assert numbers == {i: served[i][1]["default"] for i in numbers}
 
 
 def test_every_linked_value_is_checked(pack: SimpleNamespace) -> None:
