@@ -236,7 +236,7 @@ def bad(tmp_path: Path, scene: tuple[np.ndarray, np.ndarray], kind: str) -> tupl
             return [*arguments, "--model", odd], "no file"
         return [odd, mask, "-o", out], "does not exist or is not a file"
     if kind == "model of a long name":
-        return [*arguments, "--model", "x" * 300], "too long"
+        return [*arguments, "--model", "x" * 300], "There is no model named"
     if kind == "no alpha":
         return [composite, "-o", out], "alpha"
     if kind == "index":
