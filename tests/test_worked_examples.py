@@ -136,6 +136,7 @@ def test_a_picture_made_small_is_its_area_averaged() -> None:
 
 def test_the_belief_is_taught_what_was_changed() -> None:
     pytest.importorskip("msgspec")
+    from raiha_core.models.raiha_s.outline import Outline
     from raiha_core.training.objective import RaihaSObjective
 
     mask = torch.zeros(2, 1, 64, 64)
@@ -144,8 +145,9 @@ def test_the_belief_is_taught_what_was_changed() -> None:
     composite = truth + mask * torch.tensor([0.2, 0.0])[:, None, None, None]  # the first was changed, the second fits
     touched = torch.zeros(2, requires_grad=True)
     identity = torch.eye(3, 4).reshape(1, 12, 1, 1)
-    out = SimpleNamespace(matrix=identity.repeat(2, 1, 8, 8), overall=identity.repeat(2, 1, 1, 1), touched=touched)
-    batch = SimpleNamespace(composite=composite, mask=mask, real=truth, cut=mask, references=None, evidence=None)
-    RaihaSObjective.loss(cast(Any, SimpleNamespace()), cast(Any, lambda *_: out), cast(Any, batch)).backward()
+    found = Outline()(composite, mask)
+    out = SimpleNamespace(matrix=identity.repeat(2, 1, 8, 8), overall=identity.repeat(2, 1, 1, 1), touched=touched, outline=found)
+    batch = SimpleNamespace(composite=composite, mask=mask, real=truth, cut=mask, references=None)
+    RaihaSObjective.loss(cast(Any, SimpleNamespace(learns="all")), cast(Any, lambda *_: out), cast(Any, batch)).backward()
     assert touched.grad is not None
     assert touched.grad[0] < 0 < touched.grad[1], "one step makes it believe more of the changed one, less of the other"
