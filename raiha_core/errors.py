@@ -13,9 +13,9 @@ class RaihaError(ValueError):
     """
 
 
-def of_system(error: OSError) -> str | None:
-    """What the operating system refused, in a sentence; None where it says of nothing that the user named."""
-    if error.filename is None or not error.strerror:
+def of_system(error: Exception) -> str | None:
+    """What the operating system refused, in a sentence; None for other errors, and where it says of nothing that the user named."""
+    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
         return None
     return f"{os.fsdecode(error.filename)!s:.200} cannot be used ({error.strerror}); check the path and its rights."
 

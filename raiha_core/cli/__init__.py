@@ -64,7 +64,6 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in arguments:
             raise
         reason = str(error).splitlines()[0] if str(error) else "no message"
-        why = of_system(error) if isinstance(error, OSError) else None
         last = f"unexpected {type(error).__name__}: {reason} (run `raiha --debug ...` for the traceback and report it)"
-        click.echo(f"raiha: {why or last}", err=True)
+        click.echo(f"raiha: {of_system(error) or last}", err=True)
     return 2

@@ -48,8 +48,7 @@ class _Batch:
         except RaihaError as error:
             why = str(error)
         except Exception as error:
-            said = of_system(error) if isinstance(error, OSError) else None
-            why = said or f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            why = of_system(error) or f"unexpected {type(error).__name__}: {str(error).partition(chr(10))[0]}"
         self.failures.append({"composite": str(job.composite), "error": why})
         return None
 

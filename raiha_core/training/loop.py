@@ -125,7 +125,7 @@ class Trainer:
         self.ema = Average(bare, config.ema)
         self.step = self.trained = 0
         self.accelerator.register_for_checkpointing(self.ema, self)
-        self.validation = Validation(Path(config.validation), bare.input_size) if config.validation else None
+        self.validation = Validation(Path(config.validation), self.objective.input_size) if config.validation else None
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint remembers beside model, optimiser and averaged weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Protocol
@@ -39,6 +40,11 @@ class Objective(Protocol):
         """What is trained."""
         ...
 
+    @property
+    def input_size(self) -> int:
+        """Side of the pictures that it is validated on."""
+        ...
+
     def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
         """Scalar loss of a batch; `model` is the prepared (perhaps distributed) twin of `self.model`."""
         ...
@@ -61,16 +67,12 @@ class RaihaSObjective:
             _load_backbone(self.model, Path(config.backbone))
         if config.start:
             _start_from(self.model, Path(config.start))
-        self.learns = config.learns
-        if self.learns == "outline":
-            self.model.requires_grad_(False).outline.requires_grad_(True)
+        self.input_size = self.model.input_size
 
     def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
         """See `Objective.loss`; local bends are paid for, so that they are used where they help, and the belief is taught too."""
         # Half as fast again on CPUs and GPUs where channels come last.
         shown = batch.composite.contiguous(memory_format=torch.channels_last)
-        if self.learns == "outline":
-            return outline_loss(self.model.outline(shown, batch.mask), batch.cut)
         out = model(shown, batch.mask, batch.references)
         # Pixels on a grid with a random origin; what is blended by a soft mask should be right before it is blended.
         step = EVERY
@@ -83,8 +85,7 @@ class RaihaSObjective:
         changed = (foreground_mse(composite * cut, real * cut, cut, 100 / step**2) > 20 / 255**2).to(out.touched.dtype)
         belief = F.binary_cross_entropy_with_logits(out.touched, changed)
         loss: Tensor = harmonisation_loss(result, real, cut, weight, 100 / step**2) + 0.02 * bend + 0.05 * belief
-        loss = loss + OUTLINE * outline_loss(out.outline, batch.cut)
-        return loss
+        return loss + OUTLINE * outline_loss(out.outline, batch.cut)
 
     def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:
         """See `Objective.render`."""
@@ -96,11 +97,38 @@ class RaihaSObjective:
         save_model(model, path, step=str(step))
 
 
+class OutlineObjective:
+    """The outline of `raiha-s` alone, a fortieth of it; what is saved is the whole."""
+
+    def __init__(self, config: TrainConfig):
+        self._whole = RaihaSObjective(config).model.eval()
+        self.input_size = self._whole.input_size
+        self.model = copy.deepcopy(self._whole.outline)
+
+    def loss(self, model: nn.Module, batch: Triplets) -> Tensor:
+        """See `Objective.loss`."""
+        return outline_loss(model(batch.composite, batch.mask), batch.cut)
+
+    def render(self, model: nn.Module, composite: Tensor, mask: Tensor) -> Tensor:
+        """See `Objective.render`."""
+        whole = self._whole_with(model).to(composite.device)
+        return whole.render(whole(composite, shown_mask(mask)), composite, mask)
+
+    def save(self, model: nn.Module, path: Path, step: int) -> None:
+        """See `Objective.save`."""
+        save_model(self._whole_with(model), path, step=str(step))
+
+    def _whole_with(self, outline: nn.Module) -> RaihaS:
+        self._whole.outline.load_state_dict(outline.state_dict())
+        return self._whole
+
+
 class RHNetObjective:
     """`rhnet`: the paper's loss on its pixels; the content prior is frozen and computed outside of the network's graph."""
 
     def __init__(self, config: TrainConfig):
         self.model = RHNet(**config.model)
+        self.input_size = self.model.input_size
         if self.model.prior is not None:
             self.model.prior.requires_grad_(False)
         if config.start:
@@ -163,7 +191,7 @@ def objective_for(config: TrainConfig) -> Objective:
         RaihaError: the architecture is not known.
     """
     if config.architecture == "raiha-s":
-        return RaihaSObjective(config)
+        return OutlineObjective(config) if config.learns == "outline" else RaihaSObjective(config)
     if config.architecture == "rhnet":
         return RHNetObjective(config)
     raise RaihaError(f"The architecture {config.architecture!r} cannot be trained; use raiha-s or rhnet.")

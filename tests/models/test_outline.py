@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from scipy import ndimage
 from torch import Tensor
 
@@ -107,12 +109,7 @@ def test_a_mask_of_which_nothing_would_be_left_is_kept(scene: tuple[Tensor, Tens
     assert torch.equal(found, mask)
 
 
-def test_weights_from_before_there_were_outlines_load(tmp_path: object, scene: tuple[Tensor, Tensor]) -> None:
-    from pathlib import Path
-
-    from safetensors.torch import save_file
-
-    assert isinstance(tmp_path, Path)
+def test_weights_from_before_there_were_outlines_load(tmp_path: Path, scene: tuple[Tensor, Tensor]) -> None:
     model = RaihaS(64)
     state = {k: v.contiguous() for k, v in model.state_dict().items() if not k.startswith("outline.")}
     save_file(state, tmp_path / "old.safetensors", {"architecture": "raiha-s", "config": '{"input_size": 64}'})

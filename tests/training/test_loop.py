@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,8 @@ from raiha_core.cli import main
 from raiha_core.errors import RaihaError
 from raiha_core.training.config import config_from, read_config
 from raiha_core.training.loop import Trainer, rate_at, size_at
+from raiha_core.training.objective import objective_for
+from raiha_core.training.sources import Triplets
 
 pytest.importorskip("accelerate")
 
@@ -136,9 +138,28 @@ def test_the_outline_can_learn_alone(photo_folder: Path, triplet_folder: Path, t
     learnt = load_file(Trainer(config_from({**config, "validation": None, "ema": 0.0})).run())
     before = load_file(tmp_path / "start.safetensors")
     moved = {k for k in before if not torch.equal(before[k], learnt[k])}
-    assert moved and all(k.startswith("outline.") for k in moved)
+    assert moved and learnt.keys() == before.keys() and all(k.startswith("outline.") for k in moved)
     with pytest.raises(RaihaError, match="learns is outline, which rhnet has not; give all"):
         config_from({**config, "architecture": "rhnet", "model": {}})
+
+
+def test_the_outline_learns_through_its_prepared_twin(photo_folder: Path, tmp_path: Path) -> None:
+    """Which processes that train together need, to share their gradients."""
+    config = config_from(settings(photo_folder, photo_folder, tmp_path, learns="outline"))
+    objective = objective_for(config)
+    called: list[int] = []
+
+    def twin(rgb: torch.Tensor, mask: torch.Tensor) -> Any:
+        called.append(len(rgb))
+        return objective.model(rgb, mask)
+
+    mask = torch.zeros(2, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    picture = torch.rand(2, 3, 64, 64)
+    objective.loss(cast(Any, twin), Triplets(picture, mask, picture, None, mask)).backward()
+    assert called == [2] and all(p.requires_grad for p in objective.model.parameters())
+    made = objective.render(objective.model, picture, mask)
+    assert made.shape == picture.shape
 
 
 def test_schedules() -> None:

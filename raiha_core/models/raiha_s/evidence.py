@@ -1,6 +1,6 @@
 """What can be said of a composite without any weights: colours of both regions, token by token, and what meets at the mask's edge.
 
-It needs no gradient, so loaders compute it beside the training process. All of it is float32.
+It needs no gradient. All of it is float32.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def profiles(step: Tensor, distance: Tensor, direction: Tensor) -> tuple[Tensor,
     size = step.abs().mean(1, keepdim=True)
     steepest = ((size >= F.max_pool2d(size, 5, 1, 2)) & (size > 0.02)).to(size.dtype)
     seen = torch.cat([step, size, steepest, torch.ones_like(size)], 1).flatten(2)  # (B, SAID, N)
-    index = (direction * CONTOURS + distance.round().long() + REACH).flatten(2)  # (B, METRICS, N)
+    index = direction.flatten(2) * CONTOURS + _contour_of(distance)  # (B, METRICS, N)
     out = seen.new_zeros(len(step), METRICS, SAID, DIRECTIONS * CONTOURS)
     for metric in range(METRICS):
         out[:, metric].scatter_add_(2, index[:, metric, None].expand(-1, SAID, -1), seen)
@@ -143,11 +143,15 @@ def profiles(step: Tensor, distance: Tensor, direction: Tensor) -> tuple[Tensor,
     return torch.cat([mean[..., :3, :].abs(), mean[..., 3:, :], length], 3).flatten(2, 3), share
 
 
+def _contour_of(distance: Tensor) -> Tensor:
+    """Which contour every pixel lies on, `(B, METRICS, N)` int64: distances are whole numbers."""
+    return (distance.long() + REACH).flatten(2)
+
+
 def _inside(chosen: Tensor, distance: Tensor) -> Tensor:
     """How likely pixels lie within the chosen contour, `(B, 1, S, S)`: within those that are at least as far out."""
     within = chosen.flip(2).cumsum(2).flip(2)  # (B, METRICS, CONTOURS)
-    index = (distance.round().long() + REACH).flatten(2)
-    return within.gather(2, index).sum(1).reshape(len(chosen), 1, *distance.shape[-2:]).clamp(0, 1)
+    return within.gather(2, _contour_of(distance)).sum(1).reshape(len(chosen), 1, *distance.shape[-2:]).clamp(0, 1)
 
 
 def outlined(inside: Tensor, mask: Tensor) -> Tensor:
@@ -169,7 +173,7 @@ def nearest_contour(distance: Tensor, cut: Tensor) -> Tensor:
         distance: `(B, METRICS, S, S)`, see `signed_distance`.
         cut: `(B, 1, S, S)` in [0, 1].
     """
-    index = (distance.round().long() + REACH).flatten(2)
+    index = _contour_of(distance)
     held = torch.zeros(*index.shape[:2], CONTOURS, device=cut.device).scatter_add_(2, index, cut.flatten(2).expand_as(index).float())
     count = torch.zeros_like(held).scatter_add_(2, index, torch.ones_like(index, dtype=held.dtype))
     wrong = (count - held).cumsum(2) + held.sum(2, keepdim=True) - held.cumsum(2)  # taken in, and left out
