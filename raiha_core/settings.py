@@ -39,11 +39,13 @@ def switch(value: Any, name: str) -> bool:
 
 
 def checked_device(device: Any) -> torch.device:
-    """The device of a name, if it can compute here.
+    """The device of a name, if it can compute here; None is the CPU.
 
     Raises:
         RaihaError: it cannot.
     """
+    if device is None:
+        return torch.device("cpu")
     named = device
     try:
         if not isinstance(device, str | torch.device):  # numbers would be CUDA's

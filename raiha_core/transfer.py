@@ -71,7 +71,7 @@ def fit_look(original: Picture, version: Picture, mask: Mask | None = None, devi
     Raises:
         RaihaError: their proportions differ, so that one is a part of the other; a device that is not to be had.
     """
-    chosen = checked_device("cpu" if device is None else device)
+    chosen = checked_device(device)
     (height, width), (rows, columns) = original.size, version.size
     if abs(height * columns / (width * rows) - 1) > _PROPORTIONS:
         raise RaihaError(

@@ -15,7 +15,7 @@ import click
 
 from ..errors import RaihaError, of_system
 from .harmonize import Options, made, read_inputs, run_job
-from .pairing import Found, Job, say_left_out
+from .pairing import Job, Plan, make_folder, say_left_out
 from .quiet import quiet_threads
 from .record import Records, digest, stamp
 
@@ -58,7 +58,8 @@ class _Batch:
         from ..image.windows import kind_of
 
         started = time.monotonic()
-        _make_folders(job)
+        for file in job.written:
+            make_folder(file.parent)
         check_output(job.output)
         if kind_of(job.composite)[0] > _MOST:
             return None, 0.0
@@ -75,17 +76,19 @@ class _Writing:
     written: Future[float]
 
 
-def run_batch(harmonizer: Harmonizer, index: ReferenceIndex | None, found: Found, options: Options, overwrite: bool, as_json: bool) -> int:
+def run_batch(
+    harmonizer: Harmonizer, index: ReferenceIndex | None, plan: Plan[Job], options: Options, overwrite: bool, as_json: bool
+) -> int:
     """Harmonise many pictures, going on after bad ones; returns 0, or 2 where any failed."""
     batch = _Batch(harmonizer, index, options)
-    batch.failures += [{"composite": str(composite), "error": why} for composite, why in found.failures]
+    batch.failures += [{"composite": str(composite), "error": why} for composite, why in plan.failures]
     with quiet_threads():
-        skipped = _run(batch, found.jobs, overwrite)
+        skipped = _run(batch, plan.jobs, overwrite)
     if as_json:
-        left_out = [str(path) for path in found.left_out]
+        left_out = [str(path) for path in plan.left_out]
         click.echo(json.dumps({"results": batch.rows, "skipped": skipped, "failures": batch.failures, "left_out": left_out}))
     else:
-        _report(batch.rows, found, skipped, len(batch.failures))
+        _report(batch.rows, plan.left_out, skipped, len(batch.failures))
     for failure in batch.failures:
         click.echo(f"raiha: {failure['composite']}: {failure['error']}", err=True)
     return 2 if batch.failures else 0
@@ -159,7 +162,7 @@ def _timed(write: Callable[[], None]) -> float:
     return time.monotonic() - started
 
 
-def _report(rows: list[dict[str, Any]], found: Found, skipped: int, failed: int) -> None:
+def _report(rows: list[dict[str, Any]], left_out: list[Path], skipped: int, failed: int) -> None:
     """Say how a batch went: each notice once, with how many pictures it is true of."""
     pictures: dict[str, list[str]] = {}
     for row in rows:
@@ -169,21 +172,7 @@ def _report(rows: list[dict[str, Any]], found: Found, skipped: int, failed: int)
     for notice, names in pictures.items():
         where = names[0] if len(names) == 1 else f"{len(names)} pictures, the first {names[0]}"
         click.echo(f"raiha: {notice if names[0] in notice else f'{where}: {notice}'}", err=True)
-    say_left_out(found.left_out, "that are no composites of known kinds or masks of none")
+    say_left_out(left_out, "that are no composites of known kinds or masks of none")
     copied = sum(bool(row.get("copied")) for row in rows)
     also = f", {copied} without foreground copied" if copied else ""
     click.echo(f"{len(rows) - copied} harmonised{also}, {skipped} already done, {failed} failed")
-
-
-def _make_folders(job: Job) -> None:
-    """The folders that a job of a batch writes to.
-
-    Raises:
-        RaihaError: one cannot be made.
-    """
-    for file in (job.output, job.attention):
-        if file is not None:
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise RaihaError(f"The folder {file.parent} cannot be made ({error.strerror or error}); choose another output.") from None

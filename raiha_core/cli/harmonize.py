@@ -154,10 +154,9 @@ def command(
         return harmonize_file(asked, as_json)
     if given:
         raise RaihaError(f"{given[0]} is for clips, and {composite} is none; leave it out.")
-    found = find_jobs(composite, mask, output, attention)
-    jobs, batch = found.jobs, found.batch
-    if not batch:
-        _check_single(jobs[0])
+    plan = find_jobs(composite, mask, output, attention)
+    if not plan.batch:
+        _check_single(plan.jobs[0])
     from ..harmonizer import Harmonizer
     from ..inputs import reference_picture
 
@@ -165,11 +164,11 @@ def command(
     index = _open_index(directory, device)
     options = Options(model, references, functools.cache(reference_picture), directory, top_k, strength, caution, resize_mask, page)
     try:
-        if batch:
+        if plan.batch:
             from .batch import run_batch
 
-            return run_batch(harmonizer, index, found, options, overwrite, as_json)
-        row = run_job(harmonizer, index, jobs[0], options)
+            return run_batch(harmonizer, index, plan, options, overwrite, as_json)
+        row = run_job(harmonizer, index, plan.jobs[0], options)
     finally:
         if index is not None:
             index.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 import click
 
@@ -32,20 +32,24 @@ class Job:
         return [self.output] + ([self.attention] if self.attention else [])
 
 
-class Found(NamedTuple):
-    """What there is to do.
+AnyJob = TypeVar("AnyJob")
+
+
+@dataclass(frozen=True)
+class Plan(Generic[AnyJob]):
+    """What a command is to do.
 
     Attributes:
-        jobs: pictures to harmonise.
+        jobs: one per picture.
         batch: whether folders or globs were given.
-        failures: of a batch, composites that cannot be done, and why.
-        left_out: of a batch, files that are no pictures by their names, and masks of no composite.
+        failures: of a batch, pictures that cannot be done, and why.
+        left_out: of a batch, files that are no pictures by their names, and masks or versions of none.
     """
 
-    jobs: list[Job]
-    batch: bool
-    failures: list[tuple[Path, str]]
-    left_out: list[Path]
+    jobs: list[AnyJob]
+    batch: bool = False
+    failures: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
 
 
 def is_batch(text: str) -> bool:
@@ -114,7 +118,7 @@ def _apart(composites: list[Path], masks: list[Path]) -> tuple[list[Path], list[
     return [p for p in composites if p not in both], masks
 
 
-def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | None) -> Found:
+def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | None) -> Plan[Job]:
     """What there is to do.
 
     Raises:
@@ -124,13 +128,12 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
     if not batch:
         if mask is not None and is_batch(mask):
             raise RaihaError("The mask is a folder or glob but the composite is one file; give both as files or both as folders.")
-        return Found(_unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]), False, [], [])
+        return Plan(_unharmful([Job(Path(composite), Path(mask) if mask else None, output, attention)]))
     if mask is not None and not is_batch(mask):
         raise RaihaError("The composite is a folder or glob but the mask is one file; give a folder or glob of masks.")
     if output.suffix.lower() in CLIPS and not os.path.isdir(output):
         raise RaihaError(f"The output {output} is a clip, but the composites are pictures; give a folder, or make a clip of them first.")
-    if os.path.isfile(output) or output.suffix.lower() in WRITABLE:
-        raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
+    require_folder(output)
     found, left_out = pictures(composite)
     pairs: list[tuple[Path, Path | None]] = [(c, None) for c in found]
     failures: list[tuple[Path, str]] = []
@@ -143,11 +146,35 @@ def find_jobs(composite: str, mask: str | None, output: Path, attention: Path | 
         pairs = list(paired)
         unused = set(masks) - {m for _, m in paired} - set(composites)
         left_out = sorted({*left_out, *other, *unused})
-    jobs = []
-    for c, m in pairs:
-        name = c.name if c.suffix.lower() in WRITABLE else f"{c.stem}.png"
-        jobs.append(Job(c, m, output / name, attention / f"{c.stem}.png" if attention else None))
-    return Found(_unharmful(jobs), True, failures, left_out)
+    jobs = [Job(c, m, output / result_name(c), attention / f"{c.stem}.png" if attention else None) for c, m in pairs]
+    return Plan(_unharmful(jobs), True, failures, left_out)
+
+
+def require_folder(output: Path) -> None:
+    """Refuse an output that a batch cannot have.
+
+    Raises:
+        RaihaError: it is a file, or named like one.
+    """
+    if os.path.isfile(output) or output.suffix.lower() in WRITABLE:
+        raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
+
+
+def result_name(picture: Path) -> str:
+    """What the result of a picture of a batch is called: as the picture, with a suffix that can be written."""
+    return picture.name if picture.suffix.lower() in WRITABLE else f"{picture.stem}.png"
+
+
+def make_folder(folder: Path) -> None:
+    """A folder that results go to, with those above it.
+
+    Raises:
+        RaihaError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RaihaError(f"The folder {folder} cannot be made ({error.strerror or error}); choose another output.") from None
 
 
 def _unharmful(jobs: list[Job]) -> list[Job]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,8 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from ..errors import EmptyMaskError, RaihaError
-from ..suffixes import WRITABLE
-from .pairing import check_results, is_batch, pair, pictures, say_left_out
+from .pairing import Plan, check_results, is_batch, make_folder, pair, pictures, require_folder, result_name, say_left_out
 from .quiet import without_decoders_noise
 
 FILE = click.Path(path_type=Path)
@@ -43,45 +41,41 @@ def command(
     """
     if not 0 <= strength <= 1:
         raise RaihaError(f"The strength is {strength:g}; give a number from 0 to 1.")
-    found = _jobs(original, version, mask, output)
+    plan = _plan(original, version, mask, output)
     rows: list[dict[str, Any]] = []
-    failures = [{"original": str(path), "error": why} for path, why in found.failures]
-    for job in found.jobs:
+    failures = [{"original": str(path), "error": why} for path, why in plan.failures]
+    for job in plan.jobs:
         try:
-            if found.batch:
-                _make_folder(output)
-            rows.append(run_job(*job, strength, device, resize_mask, copy_empty=found.batch))
+            if plan.batch:
+                make_folder(output)
+            rows.append(run_job(job, strength, device, resize_mask, copy_empty=plan.batch))
         except RaihaError as error:
-            if not found.batch:
+            if not plan.batch:
                 raise
-            failures.append({"original": str(job[0]), "error": str(error)})
+            failures.append({"original": str(job.original), "error": str(error)})
     if as_json:
-        left_out = [str(path) for path in found.left_out]
-        click.echo(json.dumps({"results": rows, "failures": failures, "left_out": left_out} if found.batch else rows[0]))
+        left_out = [str(path) for path in plan.left_out]
+        click.echo(json.dumps({"results": rows, "failures": failures, "left_out": left_out} if plan.batch else rows[0]))
     else:
         for notice in dict.fromkeys(notice for row in rows for notice in row["notices"]):
             click.echo(f"raiha: {notice}", err=True)
-        say_left_out(found.left_out, "that are no pictures of known kinds or belong to no original")
-        click.echo(f"{len(rows)} written, {len(failures)} failed" if found.batch else f"wrote {rows[0]['output']}")
+        say_left_out(plan.left_out, "that are no pictures of known kinds or belong to no original")
+        click.echo(f"{len(rows)} written, {len(failures)} failed" if plan.batch else f"wrote {rows[0]['output']}")
     for failure in failures:
         click.echo(f"raiha: {failure['original']}: {failure['error']}", err=True)
     return 2 if failures else 0
 
 
-Job = tuple[Path, Path, Path | None, Path]
-"""Original, version, mask, result."""
+class TransferJob(NamedTuple):
+    """One look to transfer; `mask` None means the whole picture."""
+
+    original: Path
+    version: Path
+    mask: Path | None
+    output: Path
 
 
-class _Found(NamedTuple):
-    """What there is to do; as `pairing.Found`."""
-
-    jobs: list[Job]
-    batch: bool
-    failures: list[tuple[Path, str]]
-    left_out: list[Path]
-
-
-def _jobs(original: str, version: str, mask: str | None, output: Path) -> _Found:
+def _plan(original: str, version: str, mask: str | None, output: Path) -> Plan[TransferJob]:
     """What there is to do.
 
     Raises:
@@ -91,17 +85,16 @@ def _jobs(original: str, version: str, mask: str | None, output: Path) -> _Found
     batch = is_batch(original)
     if any(is_batch(text) != batch for text in given):
         raise RaihaError("Some are files and some are folders or globs; give all as files, or all as folders.")
-    if batch and (os.path.isfile(output) or output.suffix.lower() in WRITABLE):
-        raise RaihaError(f"The output {output} is a file name, but a batch needs a folder; give a folder.")
     if batch:
-        found = _batch(original, version, mask, output)
+        require_folder(output)
+        plan = _batch(original, version, mask, output)
     else:
-        found = _Found([(Path(original), Path(version), Path(mask) if mask else None, output)], False, [], [])
-    check_results([j[3] for j in found.jobs], [p for o, v, m, _ in found.jobs for p in (o, v, m) if p is not None])
-    return found
+        plan = Plan([TransferJob(Path(original), Path(version), Path(mask) if mask else None, output)])
+    check_results([j.output for j in plan.jobs], [p for j in plan.jobs for p in (j.original, j.version, j.mask) if p is not None])
+    return plan
 
 
-def _batch(original: str, version: str, mask: str | None, output: Path) -> _Found:
+def _batch(original: str, version: str, mask: str | None, output: Path) -> Plan[TransferJob]:
     originals, left_out = pictures(original)
     partners: list[dict[Path, Path]] = []
     failures: dict[Path, str] = {}
@@ -118,28 +111,11 @@ def _batch(original: str, version: str, mask: str | None, output: Path) -> _Foun
     if not whole:
         more = f" So it is with all {len(failures)} originals." if len(failures) > 1 else ""
         raise RaihaError(next(iter(failures.values())) + more)
-    names = {o: o.name if o.suffix.lower() in WRITABLE else f"{o.stem}.png" for o in whole}
-    jobs: list[Job] = [(o, partners[0][o], partners[1][o] if mask else None, output / names[o]) for o in whole]
-    return _Found(jobs, True, list(failures.items()), sorted(set(left_out)))
+    jobs = [TransferJob(o, partners[0][o], partners[1][o] if mask else None, output / result_name(o)) for o in whole]
+    return Plan(jobs, True, list(failures.items()), sorted(set(left_out)))
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RaihaError(f"The folder {folder} cannot be made ({error.strerror or error}); choose another output.") from None
-
-
-def run_job(
-    original: Path,
-    version: Path,
-    mask: Path | None,
-    output: Path,
-    strength: float,
-    device: str | None,
-    resize_mask: bool,
-    copy_empty: bool = False,
-) -> dict[str, Any]:
+def run_job(job: TransferJob, strength: float, device: str | None, resize_mask: bool, copy_empty: bool = False) -> dict[str, Any]:
     """Transfer one look and write the result; returns what `--json` prints.
 
     Args:
@@ -155,7 +131,7 @@ def run_job(
     from ..transfer import apply_look, fit_look, fit_region
     from ..unchanged import visibly_changed
 
-    started = time.monotonic()
+    started, (original, version, mask, output) = time.monotonic(), job
     check_output(output)
     row: dict[str, Any] = {"original": str(original), "version": str(version), "mask": str(mask) if mask else None, "output": str(output)}
     with without_decoders_noise():

@@ -39,7 +39,7 @@ def load_encoder(name: str = "embedded", device: torch.device | str | None = Non
     spec, at, file = name.partition("@")
     kind, _, model = spec.partition(":")
     path = Path(file).expanduser() if at else None
-    chosen = checked_device("cpu" if device is None else device)
+    chosen = checked_device(device)
     key = (name, str(chosen), *_stamp(path))
     with _lock:
         if key in _loaded:

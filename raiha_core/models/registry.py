@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from ..atomic import replacing
 from ..checkpoint import State, read_state
 from ..errors import RaihaError
+from ..settings import checked_device
 from .base import HarmonizationModel
 from .soundness import FORMAT, check_checkpoint
 
@@ -123,18 +124,12 @@ def load_model(name_or_path: str | os.PathLike[str] = "raiha-s", device: torch.d
         device: where to put it; None is the CPU.
 
     Raises:
-        RaihaError: an unknown name, a file that is missing, broken, hostile or of another kind.
+        RaihaError: an unknown name, a file that is missing, broken, hostile or of another kind, or a device that cannot compute.
     """
-    if str(device or "").startswith("meta"):
-        raise RaihaError("The device 'meta' computes nothing; use cpu.")
+    chosen = checked_device(device)
     path = resolve(name_or_path)
     state, metadata = read_state(path)
-    model = build_model(detect(state, path), state, metadata, path)
-    try:
-        return model.to(device or "cpu")
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:100]
-        raise RaihaError(f"The model cannot be moved to the device {str(device)!r} ({reason}); use cpu.") from None
+    return build_model(detect(state, path), state, metadata, path).to(chosen)
 
 
 def save_model(model: HarmonizationModel, path: Path, *, half: bool = False, **metadata: str) -> None:

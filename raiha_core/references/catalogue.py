@@ -24,11 +24,29 @@ import numpy as np
 
 from ..errors import RaihaError
 from ..illumination import DESCRIPTOR_DIM
-from . import rows as tables
 from .changes import Change
 from .lookalike import BYTES
 from .manifest import Manifest, damaged
-from .rows import ALIVE, ID_LENGTH, Distorted, Entry, FileRow, ImageRow, RegionRow, Root, checksum
+from .rows import (
+    ALIVE,
+    FILE_COLUMNS,
+    ID_LENGTH,
+    IMAGE_COLUMNS,
+    REGION_COLUMNS,
+    ROOT_COLUMNS,
+    SCHEMA,
+    Distorted,
+    Entry,
+    FileRow,
+    ImageRow,
+    RegionRow,
+    Root,
+    checksum,
+    file_of,
+    image_of,
+    region_of,
+    root_of,
+)
 from .stores.base import VectorRows
 
 _T = TypeVar("_T")
@@ -66,7 +84,7 @@ class Catalogue:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA foreign_keys=ON")
             if create:
-                self._db.executescript(tables.SCHEMA)
+                self._db.executescript(SCHEMA)
             self._db.execute("SELECT count(*) FROM roots, (SELECT 1 FROM regions LIMIT 1), (SELECT 1 FROM removed LIMIT 1)").fetchone()
         except _BROKEN as error:
             raise self._failed(error) from error
@@ -116,26 +134,24 @@ class Catalogue:
 
     def roots(self) -> list[Root]:
         """All gallery folders."""
-        return list(
-            self._checked(tables.root_of, self._all(f"SELECT {tables.ROOT_COLUMNS} FROM roots WHERE died > ? ORDER BY id", (self.at,)))
-        )
+        return list(self._checked(root_of, self._all(f"SELECT {ROOT_COLUMNS} FROM roots WHERE died > ? ORDER BY id", (self.at,))))
 
     def files(self, root: int | None = None) -> Iterator[FileRow]:
         """All files, of one root if given."""
         where, parameters = ("root = ? AND", (root,)) if root is not None else ("", ())
-        sql = f"SELECT {tables.FILE_COLUMNS} FROM files WHERE {where} born <= ? AND died > ? ORDER BY root, path"
-        yield from self._checked(tables.file_of, self._all(sql, (*parameters, *self._now)))
+        sql = f"SELECT {FILE_COLUMNS} FROM files WHERE {where} born <= ? AND died > ? ORDER BY root, path"
+        yield from self._checked(file_of, self._all(sql, (*parameters, *self._now)))
 
     def failures(self) -> list[FileRow]:
         """Files that could not be read, with the reason."""
-        sql = f"SELECT {tables.FILE_COLUMNS} FROM files WHERE error IS NOT NULL AND born <= ? AND died > ?"
-        return list(self._checked(tables.file_of, self._all(sql, self._now)))
+        sql = f"SELECT {FILE_COLUMNS} FROM files WHERE error IS NOT NULL AND born <= ? AND died > ?"
+        return list(self._checked(file_of, self._all(sql, self._now)))
 
     def files_of(self, images: Iterable[int]) -> dict[int, list[FileRow]]:
         """The files of photos; a photo of which none is left is not in it."""
         found: dict[int, list[FileRow]] = {}
-        sql = f"SELECT {tables.FILE_COLUMNS} FROM files WHERE image IN ({{}}) AND born <= ? AND died > ? ORDER BY root, path"
-        for row in self._checked(tables.file_of, self._in(sql, images, *self._now)):
+        sql = f"SELECT {FILE_COLUMNS} FROM files WHERE image IN ({{}}) AND born <= ? AND died > ? ORDER BY root, path"
+        for row in self._checked(file_of, self._in(sql, images, *self._now)):
             if row.image is not None:
                 found.setdefault(row.image, []).append(row)
         return found
@@ -146,8 +162,8 @@ class Catalogue:
 
     def images(self, rows: Iterable[int]) -> dict[int, ImageRow]:
         """Photos by row; rows that are gone are left out."""
-        found = self._in(f"SELECT {tables.IMAGE_COLUMNS} FROM images WHERE id IN ({{}})", rows)
-        return {row.id: row for row in self._checked(lambda r: tables.image_of(r, BYTES, DESCRIPTOR_DIM), found)}
+        found = self._in(f"SELECT {IMAGE_COLUMNS} FROM images WHERE id IN ({{}})", rows)
+        return {row.id: row for row in self._checked(lambda r: image_of(r, BYTES, DESCRIPTOR_DIM), found)}
 
     def image_by_id(self, public_id: str) -> int | None:
         """Row of the photo with a public id (the first characters of its content hash), if one of its files is in the index."""
@@ -158,8 +174,8 @@ class Catalogue:
 
     def file(self, root: int, path: str) -> FileRow | None:
         """One file."""
-        sql = f"SELECT {tables.FILE_COLUMNS} FROM files WHERE root = ? AND path = ? AND born <= ? AND died > ?"
-        return next(self._checked(tables.file_of, self._all(sql, (root, path, *self._now))), None)
+        sql = f"SELECT {FILE_COLUMNS} FROM files WHERE root = ? AND path = ? AND born <= ? AND died > ?"
+        return next(self._checked(file_of, self._all(sql, (root, path, *self._now))), None)
 
     def regions(self, rows: Iterable[int]) -> list[RegionRow]:
         """Regions by row; rows that are gone are left out."""
@@ -170,8 +186,8 @@ class Catalogue:
         return self._regions("image", images)
 
     def _regions(self, column: str, values: Iterable[int]) -> list[RegionRow]:
-        found = self._in(f"SELECT {tables.REGION_COLUMNS} FROM regions WHERE {column} IN ({{}})", values)
-        return list(self._checked(lambda r: tables.region_of(r, self._dim), found))
+        found = self._in(f"SELECT {REGION_COLUMNS} FROM regions WHERE {column} IN ({{}})", values)
+        return list(self._checked(lambda r: region_of(r, self._dim), found))
 
     def other_kinds(self) -> dict[str, int]:
         """How many photos of the index are of which other kind (see `kinds`)."""
@@ -208,11 +224,11 @@ class Catalogue:
         if found:
             return found
         self.roots()
-        for _ in self._checked(tables.file_of, self._each(tables.FILE_COLUMNS, "files")):
+        for _ in self._checked(file_of, self._each(FILE_COLUMNS, "files")):
             pass
-        for _ in self._checked(lambda r: tables.image_of(r, BYTES, DESCRIPTOR_DIM), self._each(tables.IMAGE_COLUMNS, "images")):
+        for _ in self._checked(lambda r: image_of(r, BYTES, DESCRIPTOR_DIM), self._each(IMAGE_COLUMNS, "images")):
             pass
-        for _ in self._checked(lambda r: tables.region_of(r, self._dim), self._each(tables.REGION_COLUMNS, "regions")):
+        for _ in self._checked(lambda r: region_of(r, self._dim), self._each(REGION_COLUMNS, "regions")):
             pass
         return []
 
@@ -231,8 +247,8 @@ class Catalogue:
     def rows(self, after: int = 0, batch: int = 8192, light: bool = True) -> Iterator[VectorRows]:
         """Vectors of the regions with a row greater than `after`, in order, in batches; without `light`, no illumination."""
         while True:
-            sql = f"SELECT {tables.REGION_COLUMNS} FROM regions WHERE id > ? ORDER BY id LIMIT ?"
-            found = list(self._checked(lambda r: tables.region_of(r, self._dim), self._all(sql, (after, batch))))
+            sql = f"SELECT {REGION_COLUMNS} FROM regions WHERE id > ? ORDER BY id LIMIT ?"
+            found = list(self._checked(lambda r: region_of(r, self._dim), self._all(sql, (after, batch))))
             if not found:
                 return
             shine = np.zeros((len(found), 0), np.float32)

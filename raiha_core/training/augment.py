@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from ..models.pooling import window_mean
 from ..models.raiha_s.edges import Edge, spread_inside
-from . import edits, tables
+from . import edits, lut
 from .edits import Draw
 from .layout import crop, ramp
 from .losses import foreground_mse
@@ -82,7 +82,7 @@ class Recipe:
 
 
 class Composed(NamedTuple):
-    """Composites `(B, 3, S, S)`, the truth, equal outside the object, and the look that the whole got, `(B, 3, T, T, T)`."""
+    """Composites `(B, 3, S, S)`, the truth, equal outside the object, and the look that the whole got as a LUT, `(B, 3, T, T, T)`."""
 
     composite: Tensor
     real: Tensor
@@ -90,8 +90,8 @@ class Composed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Looks:
-    """Tables that edits draw from; either may be empty.
+class EditBank:
+    """What edits are drawn from; either may be empty.
 
     Attributes:
         luts: `(L, 3, 17, 17, 17)` film looks.
@@ -101,19 +101,19 @@ class Looks:
     luts: Tensor
     patches: Tensor
 
-    def to(self, device: torch.device) -> Looks:
-        """The same tables on a device."""
-        return Looks(self.luts.to(device), self.patches.to(device))
+    def to(self, device: torch.device) -> EditBank:
+        """The same on a device."""
+        return EditBank(self.luts.to(device), self.patches.to(device))
 
 
-def edit_tables(n: int, looks: Looks, generator: torch.Generator, amount: float, device: torch.device) -> Tensor:
-    """`n` random edits as tables `(n, 3, T, T, T)`: photographic, film look, affine cast or measured change of light."""
-    x = tables.identity(n, device)
+def edit_luts(n: int, bank: EditBank, generator: torch.Generator, amount: float, device: torch.device) -> Tensor:
+    """`n` random edits as LUTs `(n, 3, T, T, T)`: photographic, film look, affine cast or measured change of light."""
+    x = lut.identity(n, device)
     makers: dict[float, Callable[[Tensor], Tensor]] = {
         0.55: lambda y: edits.photographic(y, generator, amount),
-        0.25 * bool(len(looks.luts)): lambda y: edits.film_look(y, looks.luts, generator, amount),
+        0.25 * bool(len(bank.luts)): lambda y: edits.film_look(y, bank.luts, generator, amount),
         0.1: lambda y: edits.colour_matrix(y, generator, amount),
-        0.1001 * bool(len(looks.patches)): lambda y: edits.change_of_light(y, looks.patches, generator, amount),
+        0.1001 * bool(len(bank.patches)): lambda y: edits.change_of_light(y, bank.patches, generator, amount),
     }
     kind = torch.multinomial(torch.tensor(list(makers)), n, replacement=True, generator=generator)
     out = x.clone()
@@ -121,17 +121,17 @@ def edit_tables(n: int, looks: Looks, generator: torch.Generator, amount: float,
         i = (kind == number).nonzero()[:, 0].to(device)
         if len(i):
             out[i] = make(x[i])
-    return tables.as_table(out)
+    return lut.as_lut(out)
 
 
-def transfer_tables(x: Tensor, mask: Tensor, donor: Tensor, donor_mask: Tensor, generator: torch.Generator, pixels: int = 4) -> Tensor:
-    """Colour transfers from the donors' objects as tables; methods and strengths are drawn per picture.
+def transfer_luts(x: Tensor, mask: Tensor, donor: Tensor, donor_mask: Tensor, generator: torch.Generator, pixels: int = 4) -> Tensor:
+    """Colour transfers from the donors' objects as LUTs; methods and strengths are drawn per picture.
 
     Statistics are taken from every `pixels`-th row and column. The grid's colours ride along with weight 0.
     """
     kind = torch.randint(METHODS, (len(x),), generator=generator)
     strength = Draw(generator, x).uniform(0.55, 1.0)
-    grid = tables.identity(len(x), x.device)
+    grid = lut.identity(len(x), x.device)
     small, weight = x[..., ::pixels, ::pixels].flatten(2), mask[..., ::pixels, ::pixels].flatten(2)
     source = torch.cat([small, grid.flatten(2)], 2)
     weights = torch.cat([weight + 1e-6, torch.zeros_like(grid[:, :1]).flatten(2)], 2)
@@ -141,7 +141,7 @@ def transfer_tables(x: Tensor, mask: Tensor, donor: Tensor, donor_mask: Tensor, 
         i = (kind == method).nonzero()[:, 0].to(x.device)
         moved = transfer(method, source[i], weights[i], target[i], target_weights[i], generator)[:, :, small.shape[2] :]
         out[i] = grid[i] + strength[i] * (moved.clamp(0, 1).reshape(grid[i].shape) - grid[i])
-    return tables.as_table(out)
+    return lut.as_lut(out)
 
 
 def jpeg(x: Tensor, quality: Tensor) -> Tensor:
@@ -169,12 +169,12 @@ def capture_difference(x: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(kind < 1, blurred, torch.where(kind < 2, x + noise, jpeg(x, draw.uniform(1, 12)))).clamp(0, 1)
 
 
-def look_tables(n: int, looks: Looks, generator: torch.Generator, recipe: Recipe, device: torch.device) -> Tensor:
-    """`n` looks for whole pictures as tables `(n, 3, T, T, T)`: mild ones, and moods."""
-    out = edit_tables(n, looks, generator, 0.75 * recipe.amount, device)
+def look_luts(n: int, bank: EditBank, generator: torch.Generator, recipe: Recipe, device: torch.device) -> Tensor:
+    """`n` looks for whole pictures as LUTs `(n, 3, T, T, T)`: mild ones, and moods."""
+    out = edit_luts(n, bank, generator, 0.75 * recipe.amount, device)
     i = (torch.rand(n, generator=generator) < recipe.mood).nonzero()[:, 0].to(device)
     if len(i):
-        out[i] = tables.as_table(edits.mood(tables.identity(len(i), device), generator, recipe.amount))
+        out[i] = lut.as_lut(edits.mood(lut.identity(len(i), device), generator, recipe.amount))
     return out
 
 
@@ -203,7 +203,7 @@ def compose(
     donor_mask: Tensor,
     partner: Tensor,
     has_partner: Tensor,
-    looks: Looks,
+    bank: EditBank,
     recipe: Recipe,
     generator: torch.Generator,
 ) -> Composed:
@@ -214,13 +214,13 @@ def compose(
         mask: `(B, 1, S, S)`, what the object was cut with.
         donor, donor_mask: pictures `(B, 3, s, s)` whose masked object lends its colours.
         partner: `(K, 3, S, S)`, the same scene under other light, of the K pictures where `has_partner` `(B,)` is True, in order.
-        looks: tables for the edits.
+        bank: for the edits.
         recipe: how often and how strong.
         generator: a CPU generator.
     """
     device, count = picture.device, len(picture)
     looked = (torch.rand(count, generator=generator) < recipe.regrade) & ~has_partner.cpu()
-    real, look = _look(picture, looked, looks, recipe, generator)
+    real, look = _look(picture, looked, bank, recipe, generator)
     kind = _draw_kinds(looked, has_partner.cpu(), recipe, generator)
     changed = real.clone()
 
@@ -228,14 +228,14 @@ def compose(
         return (kind == KINDS.index(name)).nonzero()[:, 0].to(device)
 
     def edited(i: Tensor, source: Tensor, amount: float) -> Tensor:
-        return tables.apply_table(source[i], edit_tables(len(i), looks, generator, amount * recipe.amount, device))
+        return lut.apply_lut(source[i], edit_luts(len(i), bank, generator, amount * recipe.amount, device))
 
     if len(i := rows("plain")):
         # Half of them rendered by another camera.
         half = (torch.rand(len(i), generator=generator) < 0.5).to(device)[:, None, None, None]
         changed[i] = torch.where(half, edited(i, picture, 0.5), picture[i])
     if len(i := rows("transfer")):
-        changed[i] = tables.apply_table(real[i], transfer_tables(real[i], mask[i], donor[i], donor_mask[i], generator))
+        changed[i] = lut.apply_lut(real[i], transfer_luts(real[i], mask[i], donor[i], donor_mask[i], generator))
     if len(i := rows("edit")):
         changed[i] = edited(i, real, 1.0)
     if len(i := rows("stretch")):
@@ -260,19 +260,19 @@ def compose(
     return Composed((composite * 255).round() / 255, real, look)
 
 
-def _look(picture: Tensor, looked: Tensor, looks: Looks, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Whole pictures with the look that those where `looked` get, and the looks as tables."""
+def _look(picture: Tensor, looked: Tensor, bank: EditBank, recipe: Recipe, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Whole pictures with the look that those where `looked` get, and the looks as LUTs."""
     device = picture.device
-    look = tables.as_table(tables.identity(len(picture), device)).clone()
+    look = lut.as_lut(lut.identity(len(picture), device)).clone()
     i = looked.nonzero()[:, 0].to(device)
     if not len(i):
         return picture, look
     real = picture.clone()
-    look[i] = look_tables(len(i), looks, generator, recipe, device)
-    real[i] = tables.apply_table(picture[i], look[i])
+    look[i] = look_luts(len(i), bank, generator, recipe, device)
+    real[i] = lut.apply_lut(picture[i], look[i])
     j = i[(torch.rand(len(i), generator=generator) < recipe.ramp).to(device)]
     if len(j):
-        other = tables.apply_table(picture[j], look_tables(len(j), looks, generator, recipe, device))
+        other = lut.apply_lut(picture[j], look_luts(len(j), bank, generator, recipe, device))
         real[j] = torch.lerp(real[j], other, ramp(other, generator))
     return real, look
 

@@ -35,9 +35,9 @@ class SourceConfig:
         path: the folder; relative paths are taken from the config file's folder.
         weight: relative frequency in the mixture.
         also: further folders of the same layout, packed together with `path`, for `photos`.
-        luts, illuminants: tables for the edits, `.npz`; optional.
+        luts, illuminants: film looks and lights for the edits, `.npz`; optional.
         pack: folder for the packed arrays; default is below the run's folder.
-        regions: masks to add per photo, of regions found by their colour; for `photos`.
+        regions: masks to add per photo, of segments found by their colour; for `photos`.
         references: a list of retrieved references in the paper's format (JSON lines `input`, `mask`, `refs`, paths relative to
             the data set), for `triplets` and `iharmony4`.
         whole: train on whole pictures instead of crops around the foreground, for the same two.

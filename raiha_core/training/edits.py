@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..image.colour import linear_to_srgb, srgb_to_linear
-from .tables import apply_table
+from .lut import apply_lut
 
 
 class Draw:
@@ -127,14 +127,14 @@ def colour_matrix(x: Tensor, generator: torch.Generator, amount: float = 1.0) ->
 
 
 def film_look(x: Tensor, luts: Tensor, generator: torch.Generator, amount: float = 1.0) -> Tensor:
-    """A random film look (3-D table) at random strength.
+    """A random film look (3-D LUT) at random strength.
 
     Args:
         luts: `(L, 3, T, T, T)`, indexed by (r, g, b).
     """
     draw = Draw(generator, x)
     pick = torch.randint(len(luts), (len(x),), generator=generator)
-    graded = apply_table(x, luts[pick.to(luts.device)])
+    graded = apply_lut(x, luts[pick.to(luts.device)])
     strength = draw.uniform(0.5, 1.15) * min(1.0, amount)
     return x + strength * (graded - x)
 

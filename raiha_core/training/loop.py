@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..errors import RaihaError
 from . import resume
-from .augment import Looks
+from .augment import EditBank
 from .average import Average
 from .config import TrainConfig
 from .mixture import Mixture, open_mixture
@@ -41,13 +41,13 @@ class Steps(Dataset[Any]):
     def __getitem__(self, step: int) -> RawBatch | Triplets:
         rng = np.random.default_rng((self.config.seed, step, self.rank))
         raw = self.mixture.draw(self.config.batch, rng)
-        return make_batch(self.config, raw, self.mixture.looks, step, self.rank) if self.assembled else raw
+        return make_batch(self.config, raw, self.mixture.bank, step, self.rank) if self.assembled else raw
 
 
-def make_batch(config: TrainConfig, raw: RawBatch, looks: Looks, step: int, rank: int) -> Triplets:
+def make_batch(config: TrainConfig, raw: RawBatch, bank: EditBank, step: int, rank: int) -> Triplets:
     """Augment the raw batch of one step, on the device that it lies on."""
     generator = torch.Generator().manual_seed(seed_of(config, step, rank))
-    return assemble(raw, size_at(config, step), looks, config.recipe, config.references, generator)
+    return assemble(raw, size_at(config, step), bank, config.recipe, config.references, generator)
 
 
 def seed_of(config: TrainConfig, step: int, rank: int) -> int:
@@ -155,14 +155,14 @@ class Trainer:
             prefetch_factor=4 if self.config.workers else None,
             persistent_workers=False,
         )
-        looks = self.mixture.looks.to(self.accelerator.device)
+        bank = self.mixture.bank.to(self.accelerator.device)
         bar = tqdm(loader, total=self.config.steps, initial=self.step, desc="train", disable=not main, mininterval=5)
         started, window = time.monotonic(), []
         for item in bar:
             batch = (
                 item
                 if on_cpu
-                else make_batch(self.config, item.to(self.accelerator.device), looks, self.step, self.accelerator.process_index)
+                else make_batch(self.config, item.to(self.accelerator.device), bank, self.step, self.accelerator.process_index)
             )
             window.append(self._train_step(batch))
             self.step += 1

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..content import load_encoder
 from ..errors import RaihaError
 from ..evaluation import Dataset, IHarmony4, TripletFolder
-from .augment import Looks, Recipe
+from .augment import EditBank, Recipe
 from .config import SourceConfig, TrainConfig
 from .kin import open_kin
 from .pack import build_pack
@@ -34,11 +34,11 @@ class Source(Protocol):
 
 @dataclass
 class Mixture:
-    """Sources with their weights, and the tables for the edits. One source per step, so that batches stay of one kind."""
+    """Sources with their weights, and what edits are drawn from. One source per step, so that batches stay of one kind."""
 
     sources: list[Source]
     weights: NDArray[np.float64]
-    looks: Looks
+    bank: EditBank
     contents: list[dict[str, Any]]
     """What lies in each source now, `items` and a `digest`, so that a resumed run notices other pictures."""
 
@@ -47,7 +47,7 @@ class Mixture:
         return self.sources[int(rng.choice(len(self.sources), p=self.weights))].draw(batch, rng)
 
 
-def _table(path: str | None, key: str) -> NDArray[np.float32] | None:
+def _archived(path: str | None, key: str) -> NDArray[np.float32] | None:
     if path is None:
         return None
     try:
@@ -57,17 +57,17 @@ def _table(path: str | None, key: str) -> NDArray[np.float32] | None:
         raise RaihaError(f"The table {path} cannot be read; it must be an .npz file with an array '{key}'.") from None
 
 
-def open_looks(sources: tuple[SourceConfig, ...]) -> Looks:
+def open_edit_bank(sources: tuple[SourceConfig, ...]) -> EditBank:
     """Film looks and illuminants of all sources together.
 
     Raises:
         RaihaError: a table is missing or of another shape.
     """
-    luts = [t for s in sources if (t := _table(s.luts, "luts")) is not None]
-    patches = [t for s in sources if (t := _table(s.illuminants, "patches")) is not None]
+    luts = [t for s in sources if (t := _archived(s.luts, "luts")) is not None]
+    patches = [t for s in sources if (t := _archived(s.illuminants, "patches")) is not None]
     lut = np.concatenate(luts).transpose(0, 4, 1, 2, 3) if luts else np.zeros((0, 3, 2, 2, 2), np.float32)
     patch = np.concatenate(patches) / 255 if patches else np.zeros((0, 24, 3), np.float32)
-    return Looks(torch.from_numpy(np.ascontiguousarray(lut)), torch.from_numpy(patch))
+    return EditBank(torch.from_numpy(np.ascontiguousarray(lut)), torch.from_numpy(patch))
 
 
 def open_source(config: SourceConfig, cache: Path, recipe: Recipe, mix: ReferenceMix) -> Source:
@@ -103,7 +103,7 @@ def open_mixture(config: TrainConfig, out: Path, main: bool = True, wait: Callab
     if main:
         wait()
     weights = np.array([s.weight for s in config.sources], np.float64)
-    return Mixture(sources, weights / weights.sum(), open_looks(config.sources), [_contents(s) for s in sources])
+    return Mixture(sources, weights / weights.sum(), open_edit_bank(config.sources), [_contents(s) for s in sources])
 
 
 def _contents(source: Source) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
         root: the folder; `masks.jsonl` has one object per line with `photo`, `mask`, `label`; `pairs.jsonl` has `a`, `b`.
         out: where the pack goes; an existing pack of the same content is opened instead.
         size: side S of the packed squares.
-        regions: how many masks to add per photo, of regions found by colour (`find_segments`).
+        regions: how many masks to add per photo, of segments found by colour (`find_segments`).
         also: further folders of the same layout, packed together with the first.
 
     Raises:
@@ -120,8 +120,8 @@ def build_pack(root: Path, out: Path, size: int = 256, progress: bool = True, re
     bar: Callable[[Iterable[Any], str], Iterable[Any]] = lambda it, d: tqdm(it, desc=d, disable=not progress)  # noqa: E731
     _fill(out / "photos.npy", [root / n for n in names], size, "RGB", lambda it: bar(it, "photos"))
     packed = np.load(out / "photos.npy", mmap_mode="r")
-    regions_found, owners = _regions_of(packed, regions, lambda it: bar(it, "regions")) if regions else ([], [])
-    _fill(out / "masks.npy", [root / r["mask"] for r in mask_rows], size, "L", lambda it: bar(it, "masks"), regions_found)
+    segments, owners = _segments_of(packed, regions, lambda it: bar(it, "segments")) if regions else ([], [])
+    _fill(out / "masks.npy", [root / r["mask"] for r in mask_rows], size, "L", lambda it: bar(it, "masks"), segments)
     _fill(out / "pairs.npy", [root / r[k] for r in pair_rows for k in ("a", "b")], size, "RGB", lambda it: bar(it, "pairs"))
     meta = {
         "digest": digest,
@@ -167,17 +167,17 @@ def _fill(
     array.flush()
 
 
-def _regions_of(
+def _segments_of(
     photos: NDArray[np.uint8], count: int, bar: Callable[[Iterable[int]], Iterable[int]]
 ) -> tuple[list[NDArray[np.uint8]], list[int]]:
-    """Regions of every packed photo, and the photo of each."""
+    """Segments of every packed photo, and the photo of each."""
     from .segments import find_segments
 
     found, owners = [], []
     for i in bar(range(len(photos))):
-        regions = find_segments(photos[i], count, np.random.default_rng(i))
-        found += regions
-        owners += [i] * len(regions)
+        segments = find_segments(photos[i], count, np.random.default_rng(i))
+        found += segments
+        owners += [i] * len(segments)
     return found, owners
 
 

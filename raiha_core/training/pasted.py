@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..evaluation import Dataset, Item, TripletFolder, load_item
 from ..illumination import describe
-from .augment import Looks, Recipe, compose
+from .augment import EditBank, Recipe, compose
 from .layout import move, paste
 
 KINDS = ("own photo", "other photo", "fitting")
@@ -68,7 +68,7 @@ def write_pasted(dataset: Dataset, folder: Path, size: int = 256, seed: int = 4,
                 masks[donor][..., ::2, ::2],
                 picture[:0],
                 torch.zeros(len(batch), dtype=torch.bool),
-                Looks(torch.zeros(0, 3, 2, 2, 2), torch.zeros(0, 24, 3)),
+                EditBank(torch.zeros(0, 3, 2, 2, 2), torch.zeros(0, 24, 3)),
                 _RECIPES[kind],
                 generator,
             )

@@ -11,14 +11,14 @@ SMALLEST, LARGEST = 0.02, 0.5  # of the picture
 
 
 def find_segments(photo: NDArray[np.uint8], count: int, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
-    """Up to `count` regions of one colour, drawn at random, larger ones more often.
+    """Up to `count` segments of one colour, drawn at random, larger ones more often.
 
     Args:
         photo: `(S, S, 3)`, S even.
-        rng: decides which of the regions are taken.
+        rng: decides which of them are taken.
 
     Returns:
-        masks `(S, S)`, 255 inside; fewer than `count` where the photo has no more regions of 2 to 50 % of it.
+        masks `(S, S)`, 255 inside; fewer than `count` where the photo has no more segments of 2 to 50 % of it.
 
     Source: Felzenszwalb and Huttenlocher, "Efficient graph-based image segmentation" (2004), at half the size.
     """
@@ -34,6 +34,6 @@ def find_segments(photo: NDArray[np.uint8], count: int, rng: np.random.Generator
     return [_smooth(segments == number, side) for number in chosen]
 
 
-def _smooth(region: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:
+def _smooth(segment: NDArray[np.bool_], side: int) -> NDArray[np.uint8]:
     """Scale up to `(side, side)` without stairs."""
-    return np.asarray(Image.fromarray(region.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(segment.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BICUBIC))

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..models.raiha_s.evidence import shown_mask
-from .augment import Looks, Recipe, compose, edit_tables
+from .augment import EditBank, Recipe, compose, edit_luts
 from .kin import Kin
 from .layout import MOVED, PASTED, PLACED, crop, mirror, move, paste
+from .lut import apply_lut
 from .masks import handed_over, vary
 from .pack import Pack
-from .tables import apply_table
 
 POSITIVE, RETRIEVED, WRONG_LIGHT, OTHER = 0, 1, 2, 3
 
@@ -288,7 +288,7 @@ def as_float(x: Tensor) -> Tensor:
     return x.float().mul_(1 / 255)
 
 
-def assemble(raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references: ReferenceMix, generator: torch.Generator) -> Triplets:
+def assemble(raw: RawBatch, size: int, bank: EditBank, recipe: Recipe, references: ReferenceMix, generator: torch.Generator) -> Triplets:
     """Turn a raw batch into composites, truths and references, on the device that it lies on.
 
     Args:
@@ -303,11 +303,11 @@ def assemble(raw: RawBatch, size: int, looks: Looks, recipe: Recipe, references:
         picture, cut = lay_out(raw, box, size, generator)
         partner = crop(as_float(raw.partner), box[raw.has_partner], size)
         composite, real, look = compose(
-            picture, cut, as_float(raw.donor), as_float(raw.donor_mask), partner, raw.has_partner, looks, recipe, generator
+            picture, cut, as_float(raw.donor), as_float(raw.donor_mask), partner, raw.has_partner, bank, recipe, generator
         )
     mask = shown_mask(handed_over(cut, generator, recipe.loose))
     stack = [
-        _reference(real, cut, raw.reference_kind[:, j], raw.references[:, j], look, looks, references, generator)
+        _reference(real, cut, raw.reference_kind[:, j], raw.references[:, j], look, bank, references, generator)
         for j in range(raw.references.shape[1])
     ]
     return Triplets(composite, mask, real, torch.stack(stack, 1) if stack else None, cut)
@@ -334,7 +334,7 @@ def _reference(
     kind: Tensor,
     pictures: Tensor,
     look: Tensor | None,
-    looks: Looks,
+    bank: EditBank,
     mix: ReferenceMix,
     generator: torch.Generator,
 ) -> Tensor:
@@ -346,13 +346,13 @@ def _reference(
         out[own] = crop(real[own], mirror(positive_boxes(mask[own], generator, mix.crop), generator), size)
     wrong = kind == WRONG_LIGHT
     if wrong.any():
-        out[wrong] = apply_table(out[wrong], edit_tables(int(wrong.sum()), looks, generator, 1.0, device))
+        out[wrong] = apply_lut(out[wrong], edit_luts(int(wrong.sum()), bank, generator, 1.0, device))
     if (~own).any():
         whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device).expand(int((~own).sum()), 4)
         out[~own] = crop(as_float(pictures[~own]), mirror(whole, generator), size)
     same = (kind == RETRIEVED) & (torch.rand(len(real), generator=generator) < mix.same_look).to(device)
     if look is not None and same.any():
-        out[same] = apply_table(out[same], look[same])
+        out[same] = apply_lut(out[same], look[same])
     return out
 
 

@@ -51,11 +51,11 @@ def folder(tmp_path: Path) -> Path:
 
 def test_composites_and_masks_may_share_a_folder(folder: Path) -> None:
     for composite, mask in ((folder, folder), (folder, folder / "*_mask.png"), (folder / "?.*", folder)):
-        jobs, batch, failures, left_out = find_jobs(str(composite), str(mask), folder / "out", None)
-        assert failures == [] and [p.name for p in left_out] in ([], ["notes.txt"])
-        assert batch
-        assert [(j.composite.name, j.mask.name) for j in jobs if j.mask] == [("a.png", "a_mask.png"), ("b.JPG", "b_mask.png")]
-        assert [j.output for j in jobs] == [folder / "out" / "a.png", folder / "out" / "b.JPG"]
+        plan = find_jobs(str(composite), str(mask), folder / "out", None)
+        assert plan.failures == [] and [p.name for p in plan.left_out] in ([], ["notes.txt"])
+        assert plan.batch
+        assert [(j.composite.name, j.mask.name) for j in plan.jobs if j.mask] == [("a.png", "a_mask.png"), ("b.JPG", "b_mask.png")]
+        assert [j.output for j in plan.jobs] == [folder / "out" / "a.png", folder / "out" / "b.JPG"]
 
 
 def test_a_file_of_a_magic_name_is_a_file(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_misunderstandings_are_said(folder: Path) -> None:
 def test_what_cannot_be_paired_is_named_and_the_rest_is_done(folder: Path) -> None:
     (folder / "c.png").write_bytes(b"")
     (folder / "lost_mask.png").write_bytes(b"")
-    found = find_jobs(str(folder), str(folder), folder / "out", None)
-    assert [j.composite.name for j in found.jobs] == ["a.png", "b.JPG"]
-    assert [c.name for c, _ in found.failures] == ["c.png"] and "has no mask" in found.failures[0][1]
-    assert [p.name for p in found.left_out] == ["lost_mask.png", "notes.txt"]
+    plan = find_jobs(str(folder), str(folder), folder / "out", None)
+    assert [j.composite.name for j in plan.jobs] == ["a.png", "b.JPG"]
+    assert [c.name for c, _ in plan.failures] == ["c.png"] and "has no mask" in plan.failures[0][1]
+    assert [p.name for p in plan.left_out] == ["lost_mask.png", "notes.txt"]
     (folder / "m").mkdir()
     (folder / "m" / "z.png").write_bytes(b"")
     with pytest.raises(RaihaError, match="all 3 composites"):
@@ -98,6 +98,6 @@ def test_what_cannot_be_paired_is_named_and_the_rest_is_done(folder: Path) -> No
 def test_unusual_suffixes_of_pictures_belong_to_a_batch(tmp_path: Path) -> None:
     for name in ("a.jfif", "b.JPE", "c.psd", "d.raw", "e.txt"):
         (tmp_path / name).write_bytes(b"")
-    found = find_jobs(str(tmp_path), None, tmp_path / "out", None)
-    assert [(j.composite.name, j.output.name) for j in found.jobs] == [("a.jfif", "a.png"), ("b.JPE", "b.png"), ("c.psd", "c.png")]
-    assert [p.name for p in found.left_out] == ["d.raw", "e.txt"]
+    plan = find_jobs(str(tmp_path), None, tmp_path / "out", None)
+    assert [(j.composite.name, j.output.name) for j in plan.jobs] == [("a.jfif", "a.png"), ("b.JPE", "b.png"), ("c.psd", "c.png")]
+    assert [p.name for p in plan.left_out] == ["d.raw", "e.txt"]

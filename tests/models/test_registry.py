@@ -62,7 +62,13 @@ def test_an_unknown_name_lists_the_known() -> None:
 
 @pytest.mark.parametrize(
     ("name", "device", "said"),
-    [("a" * 300, None, "There is no model"), ("a" * 300 + ".pth", None, "model file"), ("raiha-s", "hpu", "cannot be moved")],
+    [
+        ("a" * 300, None, "There is no model"),
+        ("a" * 300 + ".pth", None, "model file"),
+        ("raiha-s", "hpu", "not to be had here"),
+        ("raiha-s", "meta", "computes nothing"),
+        ("raiha-s", "", "not to be had here"),
+    ],
 )
 def test_names_and_devices_that_no_system_has(name: str, device: str | None, said: str) -> None:
     with pytest.raises(RaihaError, match=said):

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from raiha_core.training import edits, tables
-from raiha_core.training.augment import KINDS, Looks, Recipe, compose, edit_tables, jpeg
+from raiha_core.training import edits, lut
+from raiha_core.training.augment import KINDS, EditBank, Recipe, compose, edit_luts, jpeg
 from raiha_core.training.kin import Kin, open_kin
 from raiha_core.training.layout import PASTED, PLACED, crop, move, paste
 from raiha_core.training.losses import SPILL, foreground_mse, harmonisation_loss, seen_weight
@@ -26,10 +26,10 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture
-def looks() -> Looks:
+def bank() -> EditBank:
     axis = torch.linspace(0, 1, 5)
-    lut = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
-    return Looks((lut**1.5)[None], torch.rand(4, 24, 3, generator=generator()) * 0.8 + 0.1)
+    colours = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
+    return EditBank((colours**1.5)[None], torch.rand(4, 24, 3, generator=generator()) * 0.8 + 0.1)
 
 
 @pytest.fixture
@@ -45,11 +45,11 @@ def parts() -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_changes_the_foreground_only(kind: str, parts: dict[str, torch.Tensor], looks: Looks) -> None:
+def test_each_kind_changes_the_foreground_only(kind: str, parts: dict[str, torch.Tensor], bank: EditBank) -> None:
     recipe = Recipe(shares={kind: 1.0}, regrade=float(kind == "plain"), capture=0.0)
     has = torch.full((B,), kind == "pair")
     composite, real, _ = compose(
-        parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], has, looks, recipe, generator()
+        parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], has, bank, recipe, generator()
     )
     outside = parts["mask"].expand(-1, 3, -1, -1) == 0
     assert float((composite - real).abs()[outside].max()) <= 0.5 / 255 + 1e-6
@@ -61,28 +61,28 @@ def test_each_kind_changes_the_foreground_only(kind: str, parts: dict[str, torch
         assert changed.median() > 5 and changed.max() <= recipe.most * 1.01
 
 
-def test_same_seed_same_batch_other_seed_other_batch(parts: dict[str, torch.Tensor], looks: Looks) -> None:
+def test_same_seed_same_batch_other_seed_other_batch(parts: dict[str, torch.Tensor], bank: EditBank) -> None:
     none = torch.zeros(B, dtype=torch.bool)
 
     def make(seed: int) -> torch.Tensor:
         return compose(
-            parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], none, looks, Recipe(), generator(seed)
+            parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["partner"], none, bank, Recipe(), generator(seed)
         )[0]
 
     assert torch.equal(make(5), make(5)) and not torch.equal(make(5), make(6))
 
 
 def test_tables_look_up_exactly_on_the_grid_and_linearly_between() -> None:
-    identity = tables.as_table(tables.identity(2, torch.device("cpu")))
+    identity = lut.as_lut(lut.identity(2, torch.device("cpu")))
     x = torch.rand(2, 3, 9, 11, generator=generator())
-    torch.testing.assert_close(tables.apply_table(x, identity), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(lut.apply_lut(x, identity), x, atol=1e-5, rtol=0)
     red_only = identity.clone()
     red_only[:, 1:] = 0
-    torch.testing.assert_close(tables.apply_table(x, red_only), x * torch.tensor([1.0, 0, 0])[None, :, None, None], atol=1e-5, rtol=0)
+    torch.testing.assert_close(lut.apply_lut(x, red_only), x * torch.tensor([1.0, 0, 0])[None, :, None, None], atol=1e-5, rtol=0)
 
 
-def test_edits_stay_finite_and_differ_between_pictures(looks: Looks) -> None:
-    made = edit_tables(64, looks, generator(), 1.0, torch.device("cpu"))
+def test_edits_stay_finite_and_differ_between_pictures(bank: EditBank) -> None:
+    made = edit_luts(64, bank, generator(), 1.0, torch.device("cpu"))
     assert made.isfinite().all() and made.min() >= 0 and made.max() <= 1
     assert made.flatten(1).std(0).mean() > 0.02
 
@@ -131,7 +131,7 @@ def test_positive_crops_hold_more_than_half_of_the_mask(parts: dict[str, torch.T
     assert np.mean(np.array(held) > 0.5) > 0.95 and min(held) > 0
 
 
-def test_a_pack_is_built_once_and_drawn_from(photo_folder: Path, tmp_path: Path, looks: Looks) -> None:
+def test_a_pack_is_built_once_and_drawn_from(photo_folder: Path, tmp_path: Path, bank: EditBank) -> None:
     pack = build_pack(photo_folder, tmp_path / "pack", 64, progress=False)
     assert pack.photos.shape == (12, 64, 64, 3) and pack.masks.shape == (12, 64, 64) and len(pack.pairs) == 4
     stamp = (tmp_path / "pack" / "photos.npy").stat().st_mtime_ns
@@ -143,7 +143,7 @@ def test_a_pack_is_built_once_and_drawn_from(photo_folder: Path, tmp_path: Path,
     assert raw.has_partner.any() and not raw.has_partner.all()
     assert len(raw.partner) == raw.has_partner.sum() and len(raw.scene) == (raw.layout == PASTED).sum()
     assert (raw.layout[raw.has_partner] == PLACED).all() and len(raw.layout.unique()) == 3
-    batch = assemble(raw, 64, looks, Recipe(), mix, generator())
+    batch = assemble(raw, 64, bank, Recipe(), mix, generator())
     assert batch.references is not None and batch.references.shape == (24, 2, 3, 64, 64)
     assert batch.composite.shape == batch.real.shape == (24, 3, 64, 64)
 
@@ -194,16 +194,16 @@ def test_pasted_objects_stand_before_the_scene_they_were_given() -> None:
     assert float(picture[:, 1][outside].mean()) > 0.99 and float(picture[:, 0][cut[:, 0] > 0.99].mean()) > 0.99
 
 
-def test_a_plain_object_keeps_the_colours_it_had_before_the_look(parts: dict[str, torch.Tensor], looks: Looks) -> None:
+def test_a_plain_object_keeps_the_colours_it_had_before_the_look(parts: dict[str, torch.Tensor], bank: EditBank) -> None:
     none = torch.zeros(B, dtype=torch.bool)
     recipe = Recipe(shares={"plain": 1.0}, regrade=1.0, mood=1.0, ramp=0.0, capture=0.0, most=1e9)
     composite, real, look = compose(
-        parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["real"][:0], none, looks, recipe, generator(3)
+        parts["real"], parts["mask"], parts["donor"], parts["donor_mask"], parts["real"][:0], none, bank, recipe, generator(3)
     )
     inside = parts["mask"].expand(-1, 3, -1, -1) > 0
     exact = ((composite - parts["real"]).abs() * inside).flatten(1).amax(1) < 1 / 255
     assert exact.any() and not exact.all(), "half of them are rendered by another camera"
-    torch.testing.assert_close(real, tables.apply_table(parts["real"], look))
+    torch.testing.assert_close(real, lut.apply_lut(parts["real"], look))
     assert float((real - parts["real"]).square().mean()) > 0.005, "moods are strong"
 
 

@@ -13,7 +13,7 @@ from raiha_core.errors import RaihaError
 from raiha_core.evaluation import TripletFolder
 from raiha_core.training.augment import Recipe
 from raiha_core.training.config import SourceConfig
-from raiha_core.training.mixture import open_looks, open_source
+from raiha_core.training.mixture import open_edit_bank, open_source
 from raiha_core.training.sources import RETRIEVED, ReferenceMix, assemble
 from raiha_core.training.triplets import TripletSource
 
@@ -52,7 +52,7 @@ def test_retrieved_references_come_from_the_papers_list(listed: Path, tmp_path: 
 def test_without_a_retrieved_photo_a_positive_crop_serves(listed: Path, tmp_path: Path) -> None:
     config = SourceConfig("triplets", str(listed), references=str(listed / "refs.jsonl"), whole=True)
     raw = open_source(config, tmp_path, Recipe(), FOUND).draw(8, np.random.default_rng(0))
-    batch = assemble(raw, 64, open_looks(()), Recipe(), FOUND, torch.Generator().manual_seed(0))
+    batch = assemble(raw, 64, open_edit_bank(()), Recipe(), FOUND, torch.Generator().manual_seed(0))
     retrieved = raw.reference_kind[:, 0] == RETRIEVED
     assert batch.references is not None and 0 < retrieved.sum() < 8
     for reference, has, real, whole in zip(batch.references[:, 0], retrieved, batch.real, raw.real, strict=True):

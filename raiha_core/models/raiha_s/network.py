@@ -53,7 +53,7 @@ class Output(NamedTuple):
     outline: Found
 
 
-class _Looked(NamedTuple):
+class _ReferenceTokens(NamedTuple):
     """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; `summary` `(B, C)`."""
 
     keys: Tensor
@@ -185,25 +185,25 @@ class RaihaS(HarmonizationModel):
             outline=outline,
         )
 
-    def _attend(self, scene: _Scene, looked: _Looked | None) -> tuple[Tensor, Tensor]:
+    def _attend(self, scene: _Scene, offered: _ReferenceTokens | None) -> tuple[Tensor, Tensor]:
         """What every token finds elsewhere, `(B, TRUNK + COLOUR, h, w)`, and the weights."""
         b, _, h, w = scene.x.shape
         keys, values = scene.keys, torch.cat([scene.x.float(), scene.evidence.colours], 1).flatten(2)
         allowed, bias = scene.evidence.own.flatten(1) == 0, torch.zeros(b, h * w, device=keys.device)
         everywhere = keys
-        if looked is not None:
-            everywhere, values = torch.cat([keys, looked.keys], 2), torch.cat([values, looked.values], 2)
-            allowed, bias = torch.cat([allowed, torch.ones_like(looked.bias, dtype=torch.bool)], 1), torch.cat([bias, looked.bias], 1)
+        if offered is not None:
+            everywhere, values = torch.cat([keys, offered.keys], 2), torch.cat([values, offered.values], 2)
+            allowed, bias = torch.cat([allowed, torch.ones_like(offered.bias, dtype=torch.bool)], 1), torch.cat([bias, offered.bias], 1)
         attended, weights = cosine_attention(keys, everywhere, values, allowed, self.scale.clamp(1, 50), bias)
         attended = attended.float()
         return attended.reshape(b, -1, h, w), weights
 
-    def _answer(self, scene: _Scene, looked: _Looked | None) -> Output:
+    def _answer(self, scene: _Scene, offered: _ReferenceTokens | None) -> Output:
         """The transforms, given what the references offer, if there are any."""
         x, seen_here = scene.x, scene.evidence
         colours, own = seen_here.colours, seen_here.own
         b, _, h, w = x.shape
-        match, weights = self._attend(scene, looked)
+        match, weights = self._attend(scene, offered)
         # How concentrated the attention is says how good the match is; it is not taught, which would cost as much as attending.
         sharp = torch.linalg.vector_norm(weights.detach(), dim=2, dtype=torch.float32).clamp_min(1e-4).log().reshape(b, 1, h, w) / 4 + 0.5
         seen = match[:, -COLOUR:]
@@ -218,7 +218,7 @@ class RaihaS(HarmonizationModel):
                 *(masked_mean(y.float(), where) for y, where in ((x, inside), (x, away), (match[:, :TRUNK], inside))),
                 self.forget(scene.summary),
                 self.forget(scene.overview),
-                torch.zeros_like(scene.summary) if looked is None else self.forget(looked.summary),
+                torch.zeros_like(scene.summary) if offered is None else self.forget(offered.summary),
                 seen_here.described,
                 masked_mean(seen - colours, inside) * 2,
                 masked_mean((seen - colours).abs(), inside) * 2,
@@ -226,7 +226,7 @@ class RaihaS(HarmonizationModel):
                 d_fit * 2,
                 masked_mean(sharp, inside),
                 seen_here.extent,
-                torch.full((b, 1), 0.0 if looked is None else 1.0, device=x.device),
+                torch.full((b, 1), 0.0 if offered is None else 1.0, device=x.device),
                 scene.across,
             ]
         hidden = self.head[1:](self.head[0](torch.cat(evidence, 1)) + self.steps(seen_here.steps))
@@ -234,7 +234,7 @@ class RaihaS(HarmonizationModel):
         matrix, overall, belief = self._compose(hidden, x, scene, [(a_fit, d_fit), scene.edge_fit])
         return Output(matrix, overall, belief, weights, own.flatten(1) > 0, scene.outline)
 
-    def _references(self, references: Tensor | None, scene: _Scene) -> _Looked | None:
+    def _references(self, references: Tensor | None, scene: _Scene) -> _ReferenceTokens | None:
         """What `(B, R, 3, S, S)` references offer to the scene's foreground; None where there are none."""
         if references is None or not references.shape[1]:
             return None
@@ -262,7 +262,7 @@ class RaihaS(HarmonizationModel):
             return row.expand(composites, -1, -1)
 
         tokens = deep.shape[-2] * deep.shape[-1]
-        return _Looked(
+        return _ReferenceTokens(
             in_a_row(keys).to(keys.dtype),
             in_a_row(torch.cat([x, colours], 1)),
             logit.expand(-1, -1, tokens).flatten(1),
@@ -317,12 +317,12 @@ class RaihaS(HarmonizationModel):
         composite, mask = composite.clamp(0, 1), shown_mask(mask)
         out = self(composite, mask, torch.stack(references, 1).clamp(0, 1) if references else None)
         matrix = self.cautious(out, self.caution if caution is None else caution)
-        look = None
+        attended = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
             side = int(out.foreground.shape[1] ** 0.5)
-            look = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
-        return Prediction(AffineMap(matrix[0].float()), look)
+            attended = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
+        return Prediction(AffineMap(matrix[0].float()), attended)
 
     @torch.inference_mode()
     def predict_batch(

@@ -177,12 +177,12 @@ class RHNet(HarmonizationModel):
         out = self(
             scaled[:1], binary, None if content is None else content[:1], scaled[None, 1:], None if content is None else content[None, 1:]
         )
-        look = None
+        attended = None
         if attention:
             queries = out.foreground[0].nonzero()[:, 0]
             side = composite.shape[-1] // CONTENT_STRIDE
-            look = Attention(out.weights[0, queries].float(), queries, (side, side), len(rgb))
-        return Prediction(fit_local_colours(rgb[:1], self.render(out, rgb[:1], binary), binary), look)
+            attended = Attention(out.weights[0, queries].float(), queries, (side, side), len(rgb))
+        return Prediction(fit_local_colours(rgb[:1], self.render(out, rgb[:1], binary), binary), attended)
 
 
 def _build(state: State, metadata: Mapping[str, str]) -> RHNet:
