@@ -34,7 +34,8 @@ _bomb_lock = threading.Lock()
 
 
 @functools.cache
-def _formats() -> list[str]:
+def pillow_formats() -> list[str]:
+    """The formats that Pillow reads for us, of those that it has here; TIFF goes ways of its own."""
     Image.init()
     return [name for name in _FORMATS if name in Image.OPEN]
 
@@ -83,7 +84,7 @@ def read_image(path: str | os.PathLike[str], page: int | None = None, *, mask: b
     except MemoryError:
         raise RaihaError(f"{file} asks for more memory than there is; it is damaged, or must be scaled down first.") from None
     except Exception as error:  # decoders raise whatever they like on hostile or broken input
-        if file.suffix.lower() in (".heic", ".heif") and "HEIF" not in _formats():
+        if file.suffix.lower() in (".heic", ".heif") and "HEIF" not in pillow_formats():
             raise RaihaError(f"{file} is a HEIC picture, which cannot be read here; save it as JPEG or PNG.") from None
         reason = str(error).splitlines()[0] if str(error).strip() else type(error).__name__
         reason = "its beginning is not that of a known format" if isinstance(error, UnidentifiedImageError) else reason
@@ -109,13 +110,13 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
     if head.startswith(png.SIGNATURE):
         return _read_png(file, page, mask)
     if head[8:12] == b"WEBP":  # its decoder takes the memory when the file is opened
-        _check(file, "WEBP", *_webp_size(head))
+        _check(file, "WEBP", *webp_size(head))
     if head.startswith(b"BM") and (fields := _bit_fields(file)) is not None:
         return _finished(file, fields, None, None, mask, ())
     if head.startswith(_ICON):  # so does that of icons
         for height, width in _icon_sizes(file):
             _check(file, "ICO", height, width)
-    with Image.open(file, formats=_formats()) as image:
+    with Image.open(file, formats=pillow_formats()) as image:
         large = direct.serves(image, file)
         _check(file, direct.KIND if large else image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)
@@ -227,7 +228,7 @@ def _check(file: Path, kind: str | None, height: int, width: int) -> None:
     check_memory(file, height * width * (PER_PIXEL.get(kind or "", USUAL) + WORK))
 
 
-def _webp_size(head: bytes) -> tuple[int, int]:
+def webp_size(head: bytes) -> tuple[int, int]:
     """Height and width of a WebP's canvas by the first bytes of its file (RFC 9649); 0 where they are damaged."""
 
     def number(start: int, end: int) -> int:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import RaihaError
 from . import tiff
+from .files import pillow_formats, webp_size
 from .picture import from_array
 from .quiet import quiet
 from .regular import open_regular
@@ -82,7 +83,7 @@ def as_tensor(image: Image.Image) -> Tensor:
 
 
 def _read(file: BinaryIO, max_side: int) -> tuple[Image.Image, tuple[int, int]]:
-    head = file.read(12)
+    head = file.read(32)
     file.seek(0)
     if not head:
         raise UnreadableImage("the file is empty")
@@ -102,8 +103,11 @@ def _read(file: BinaryIO, max_side: int) -> tuple[Image.Image, tuple[int, int]]:
 
 
 def _open(file: BinaryIO, head: bytes) -> Image.Image:
+    if head[8:12] == b"WEBP":  # Its decoder takes the memory when the file is opened.
+        height, width = webp_size(head)
+        _check_size(width, height, (width, height))
     try:
-        return Image.open(file)
+        return Image.open(file, formats=[*pillow_formats(), "TIFF"])
     except Image.DecompressionBombError:
         # Pillow refuses by the pixel count alone; a JPEG can be decoded at an eighth of its size all the same.
         if head[:2] != b"\xff\xd8":

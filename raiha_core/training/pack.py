@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from ..atomic import replacing
 from ..errors import RaihaError
+from ..suffixes import READABLE
+from .squares import mask_square, picture_square
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp"})
 FORMAT = 2
 
 
@@ -51,15 +52,6 @@ class Pack:
     digest: str = ""
 
 
-def _load_square(path: Path, size: int, mode: str) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        return np.asarray(
-            ImageOps.exif_transpose(image)
-            .convert(mode)
-            .resize((size, size), Image.Resampling.BOX if mode == "L" else Image.Resampling.LANCZOS)
-        )
-
-
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()] if path.is_file() else []
 
@@ -76,12 +68,12 @@ def find_photos(root: Path) -> list[Path]:
     found = sorted(
         p
         for p in root.rglob("*")
-        if p.suffix.lower() in IMAGE_SUFFIXES
+        if p.suffix.lower() in READABLE
         and not (set(p.relative_to(root).parts[:-1]) & skip)
         and not any(q.startswith(".") for q in p.relative_to(root).parts)
     )
     if not found:
-        raise RaihaError(f"No photo was found below {root}; training needs JPEG, PNG, WebP or TIFF files.")
+        raise RaihaError(f"No photo was found below {root}; training needs JPEG, PNG, WebP, TIFF or other picture files.")
     return found
 
 
@@ -158,10 +150,7 @@ def _fill(
         return
     array = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=shape)
     for i, path in enumerate(bar(files)):
-        try:
-            array[i] = _load_square(path, size, mode)
-        except (OSError, ValueError) as error:
-            raise RaihaError(f"{path} cannot be read as a picture ({error}); remove or repair it and start again.") from None
+        array[i] = mask_square(path, size) if mode == "L" else picture_square(path, size, Image.Resampling.LANCZOS)
     for i, picture in enumerate(more, len(files)):
         array[i] = picture
     array.flush()

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from ..errors import RaihaError
 from ..evaluation import Dataset, Item
 from .layout import PLACED
 from .sources import POSITIVE, RETRIEVED, RawBatch, ReferenceMix, crop_boxes, mask_boxes
+from .squares import mask_square, picture_square
 
 _WHOLE = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
 
@@ -44,14 +44,7 @@ class TripletSource:
         self.rows, self.size, self.whole, self.mix = rows, size, whole, mix or ReferenceMix()
 
     def _read(self, path: Path, mode: str) -> NDArray[np.uint8]:
-        try:
-            with Image.open(path) as image:
-                image.draft("RGB", (self.size * 2, self.size * 2))
-                shown = ImageOps.exif_transpose(image)  # as `evaluate` and every viewer show it
-                array = np.asarray(shown.convert(mode).resize((self.size, self.size), Image.Resampling.BOX))
-        except (OSError, ValueError) as error:
-            raise RaihaError(f"{path} cannot be read as a picture ({error}); repair the triplet or take it out.") from None
-        return array[None] if mode == "L" else array.transpose(2, 0, 1)
+        return mask_square(path, self.size)[None] if mode == "L" else picture_square(path, self.size).transpose(2, 0, 1)
 
     def draw(self, batch: int, rng: np.random.Generator) -> RawBatch:
         """Draw one raw batch; nothing is augmented but the crop."""

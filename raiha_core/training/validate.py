@@ -7,20 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from ..evaluation import TripletFolder
 from .losses import foreground_mse
+from .squares import mask_square, picture_square
 
 Render = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(model, composite, mask) to the harmonised batch."""
 
 
 def _read(path: Path, mode: str, size: int) -> Tensor:
-    with Image.open(path) as image:
-        array = np.array(image.convert(mode).resize((size, size), Image.Resampling.BOX), np.float32) / 255
-    return torch.from_numpy(array[None, None] if mode == "L" else array.transpose(2, 0, 1)[None])
+    array = mask_square(path, size)[None] if mode == "L" else picture_square(path, size).transpose(2, 0, 1)
+    return torch.from_numpy(array.astype(np.float32) / 255)[None]
 
 
 class Validation:

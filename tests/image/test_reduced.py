@@ -13,8 +13,10 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from raiha_core.image import quiet, read_image, reduced
+from raiha_core.errors import RaihaError
+from raiha_core.image import quiet, read_image, reduced, to_8_bit
 from raiha_core.image.reduced import UnreadableImage, read_reduced
+from raiha_core.suffixes import READABLE
 
 
 @pytest.fixture
@@ -117,13 +119,13 @@ def test_threads_leave_the_warnings_of_the_process_alone(tmp_path, photo, monkey
     entered = threading.Event()
     opened = Image.open
 
-    def first_in_first_out(file):
+    def first_in_first_out(file, **options):
         if threading.current_thread().name == "second":
             entered.set()
             meet.wait(10)
         else:
             entered.wait(10)
-        return opened(file)
+        return opened(file, **options)
 
     monkeypatch.setattr(Image, "open", first_in_first_out)
 
@@ -150,3 +152,42 @@ def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UnreadableImage, match="pipe"):
         read_reduced(tmp_path / "pipe.png", 50)
+
+
+def test_what_can_be_read_is_one_list_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    section = text.partition("<!-- readable -->")[2].partition("<!-- /readable -->")[0].replace("\n", " ")
+    assert sorted(section.split("`")[1].split()) == sorted(READABLE)
+
+
+@pytest.mark.parametrize("suffix", READABLE)
+def test_both_readers_read_every_kind_alike(tmp_path, photo, suffix):
+    Image.init()
+    kind = Image.registered_extensions().get(suffix, "HEIF")
+    if kind not in Image.SAVE:
+        pytest.skip(f"Pillow cannot write {kind}")
+    file = tmp_path / f"a{suffix}"
+    image = Image.fromarray(photo).convert({".pgm": "L", ".pbm": "1"}.get(suffix, "RGB"))
+    image.save(file, kind, **({"quality": 95} if kind in ("JPEG", "AVIF") else {}))
+    whole = to_8_bit(read_image(file).rgb).astype(int)
+    assert abs(array(file) - whole).max() <= 1, "the same pixels"
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("EPS", "RGB"), ("XBM", "1")])
+def test_neither_reads_what_is_not_on_the_list(tmp_path, photo, kind, mode):
+    """Least of all what starts another program, as EPS does, whatever the file is called."""
+    file = tmp_path / "a.jpg"
+    Image.fromarray(photo).convert(mode).save(file, kind)
+    with pytest.raises(UnreadableImage, match="not a picture"):
+        read_reduced(file, 50)
+    with pytest.raises(RaihaError, match="cannot be read as a picture"):
+        read_image(file)
+
+
+def test_a_webp_is_measured_before_it_takes_memory(tmp_path):
+    """A canvas of 16,383 pixels each way, in a file of some bytes."""
+    file = tmp_path / "a.webp"
+    size = (16382).to_bytes(3, "little")
+    file.write_bytes(b"RIFF" + (22).to_bytes(4, "little") + b"WEBPVP8X" + (10).to_bytes(4, "little") + bytes(4) + size * 2)
+    with pytest.raises(UnreadableImage, match="16383 x 16383 pixels are too many"):
+        read_reduced(file, 50)

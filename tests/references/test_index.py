@@ -9,6 +9,7 @@ import torch
 
 from raiha_core.errors import RaihaError
 from raiha_core.references import Reference, ReferenceIndex, fingerprint, search, verify
+from raiha_core.references import manifest as manifests
 
 
 @pytest.fixture
@@ -375,6 +376,33 @@ def test_damage_is_noticed_and_mended(tmp_path, gallery, encoder, query):
     with pytest.raises(RaihaError, match="damaged"):
         ReferenceIndex.open(folder, encoder)
     assert "build the index anew" in verify(folder, repair=True).problems[0]
+
+
+def test_growth_beside_the_first_file_is_part_of_the_index(tmp_path, gallery, encoder, fill_gallery, query, monkeypatch):
+    """Vectors in the second file are found, checked, mended, and not lost to readers that hold an earlier state."""
+    monkeypatch.setattr("raiha_core.references.stores.faiss_store.TAIL", 5)
+
+    def answers(index: ReferenceIndex) -> list[tuple[str, float]]:
+        return [(r.id, round(r.score, 4)) for r in index.retrieve(*query, k=30)]
+
+    folder = tmp_path / "i"
+    with ReferenceIndex.build(gallery, folder, encoder) as index, ReferenceIndex.open(folder, encoder) as reader:
+        first, before = manifests.load(folder).store["state"], answers(reader)
+        for number in (701, 801):  # Stripes, as in the query.
+            fill_gallery(gallery, 1, first=number)
+            index.update()
+        state = manifests.load(folder).store["state"]
+        assert {**state, "more": None} == {**first, "more": None} and state["more"]["count"] == 2 * 6
+        with ReferenceIndex.build(gallery, tmp_path / "anew", encoder) as anew:
+            expected = answers(anew)
+        assert answers(index) == expected != before == answers(reader) and index.verify().sound
+    file = folder / state["more"]["folder"] / "content.faiss"
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(RaihaError, match="damaged"):
+        ReferenceIndex.open(folder, encoder)
+    assert not verify(folder).sound and verify(folder, repair=True).repaired and verify(folder).sound
+    with ReferenceIndex.open(folder, encoder) as index:
+        assert answers(index) == expected
 
 
 def test_a_build_mends_lost_vectors(tmp_path, gallery, encoder, query):

@@ -211,6 +211,58 @@ def test_many_vectors_use_inverted_lists_and_a_tail(tmp_path):
     assert publish(store, source, state, 3)["count"] == 9100
 
 
+def test_growth_is_written_without_what_was_there(tmp_path, monkeypatch):
+    """What is added to a large index goes into a second file, time and again, until it is a tenth of the first."""
+    monkeypatch.setattr("raiha_core.references.stores.faiss_store.TAIL", 50)
+    store = FaissStore(tmp_path, DIM, LIGHT, {"exact_up_to": 2000})
+    source = Source.random(6000)
+    state = publish(store, source, None)
+    first = dict(state)
+    for revision, rows in ((2, 100), (3, 300)):
+        source.extend(Source.random(rows - source.count(after=6000), seed=revision))
+        state = publish(store, source, state, revision)
+        store.collect_garbage([state])
+        assert {key: state[key] for key in first} == first and state["more"]["count"] == rows
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([first["folder"], state["more"]["folder"]])
+        assert store.check(state, thorough=True) == []
+        queries = source.content[::97]
+        recall = np.mean([len(set(store.search(q, None, 0.0, 10).tolist()) & set(source.nearest(q, 10))) / 10 for q in queries])
+        assert recall >= 0.95 and store.search(source.content[-1], None, 0.0, 1).tolist() == [6000 + rows]
+    source.extend(Source.random(20, seed=4))
+    assert publish(store, source, state, 4) == state and store.search(source.content[-1], None, 0.0, 1).tolist() == [6320]
+    # Deleted rows count too, and nothing of the second file is lost when all is written anew.
+    source.remove(list(range(1, 400)))
+    state = publish(store, source, state, 5)
+    assert "more" not in state and state["count"] == 6320 - 399 and source.removed() == []
+    assert store.search(source.content[-1], None, 0.0, 1).tolist() == [6320]
+
+
+@pytest.mark.parametrize("damage", ["gone", "shorter", "changed", "nonsense"])
+def test_a_damaged_second_file_is_seen(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr("raiha_core.references.stores.faiss_store.TAIL", 50)
+    store = FaissStore(tmp_path, DIM, LIGHT, {"exact_up_to": 2000})
+    source = Source.random(6000)
+    state = publish(store, source, None)
+    source.extend(Source.random(100, seed=1))
+    state = publish(store, source, state, 2)
+    file = tmp_path / state["more"]["folder"] / "content.faiss"
+    if damage == "gone":
+        file.unlink()
+    elif damage == "shorter":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "changed":
+        data = bytearray(file.read_bytes())
+        data[-9] ^= 1
+        file.write_bytes(data)
+    else:
+        state = {**state, "more": [1]}
+    assert len(store.check(state, thorough=True)) == 1
+    with pytest.raises(RaihaError, match="damaged"):
+        store.load(source, state)
+    mended = publish(store, source, None if damage == "changed" else state, 3)
+    assert mended["count"] == 6100 and store.check(mended, thorough=True) == []
+
+
 def test_readers_keep_their_generation(tmp_path):
     source = Source.random(50)
     writer, reader = FaissStore(tmp_path, DIM, LIGHT, {}), FaissStore(tmp_path, DIM, LIGHT, {})

@@ -1,4 +1,4 @@
-"""FAISS: one file per generation beside the catalogue, exact for small indexes, inverted lists for large ones."""
+"""FAISS: a file per generation beside the catalogue, exact for small indexes, inverted lists for large ones; growth beside it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ _PREFIX = "vectors-"
 _FOLDER = re.compile(r"vectors-[0-9a-f-]{1,40}")
 _PIECE = 1 << 20
 TAIL = 20_000
-"""So many rows may be newer than the published file of a finished index, but no more than a tenth of it."""
+"""So many rows may be newer than the published files of a finished index, but no more than a tenth of the first."""
+GROWTH = 10
+"""Rows newer than a large file are written to a second one, instead of all of them anew, up to this fraction of the first."""
 
 
 class FaissStore(VectorStore):
-    """Content vectors in FAISS; rows newer than the published file are searched exactly from memory.
+    """Content vectors in FAISS; rows newer than the published files are searched exactly from memory.
+
+    A state names one file, and under `more`, in the same terms, one with the rows that came after it: what is added to a
+    large index is written without what was there. Who does not know of `more` finds everything, too: `last` is that of the first file.
 
     Up to `EXACT_UP_TO` vectors: exact inner product. Beyond: inverted lists of 16-bit floats (`IVF,SQfp16`): half the
     memory of floats, a million vectors of 256 numbers take 0.5 GB, read page by page through a memory map. 8-bit scalars
@@ -42,34 +47,36 @@ class FaissStore(VectorStore):
     def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], tag: str = ""):
         super().__init__(directory, dim, light_dim, options, tag)
         self.exact_up_to = int(options.get("exact_up_to", EXACT_UP_TO))
-        self._index: faiss.Index | None = None
+        self._indexes: list[faiss.Index] = []
         self._tail: VectorRows | None = None
 
     def publish(self, source: VectorSource, state: State | None, *, revision: int, final: bool) -> State | None:
         """See `VectorStore.publish`: writes a new file once the rows it lacks, or holds in vain, are worth it."""
-        published = int(state["count"]) if state else 0
-        tail = source.count(after=int(state["last"]) if state else 0)
-        stale = len(source.removed())
-        if tail == 0 and stale == 0 and state is not None and not self.check(state):
-            return state
-        # In between, rewriting at each doubling keeps the whole build linear; a finished index tolerates a small tail.
-        patience = min(TAIL, published // 10) if final else max(TAIL, published)
-        if state is not None and tail + stale <= patience and not self.check(state):
-            return state
-        if state is None and not final and tail <= patience:
+        pieces = _pieces(state) if state is not None and not self.check(state) else []
+        if state is None and not final and source.count() <= TAIL:
             return None
-        return self._rebuild(source, revision)
+        if not pieces:
+            return self._write(source, revision)
+        first, published = int(pieces[0]["count"]), sum(int(piece["count"]) for piece in pieces)
+        tail, stale = source.count(after=int(pieces[-1]["last"])), len(source.removed())
+        # In between, rewriting at each doubling keeps the whole build linear; a finished index tolerates a small tail.
+        if tail + stale <= (min(TAIL, first // GROWTH) if final else max(TAIL, published)):
+            return state
+        if final and published - first + tail + stale <= first // GROWTH:
+            return {**pieces[0], "more": self._write(source, revision, after=int(pieces[0]["last"]))}
+        return self._write(source, revision)
 
-    def _rebuild(self, source: VectorSource, revision: int) -> State | None:
+    def _write(self, source: VectorSource, revision: int, after: int = 0) -> State:
+        """Write a file of all rows greater than `after`; what it is, for the state."""
         import faiss
 
-        count = source.count()
+        count = source.count(after)
         removed = source.removed()
         folder = f"{_PREFIX}{self.tag}-{revision:08d}" if self.tag else f"{_PREFIX}{revision:08d}"
         final = self.directory / folder
-        index = self._train(source, count)
-        last = 0
-        for rows in source.rows(light=False):
+        index = self._train(source, count, after)
+        last = after
+        for rows in source.rows(after, light=False):
             index.add_with_ids(rows.content, rows.ids)
             last = int(rows.ids[-1])
         with replacing_folder(final) as part, open(part / _FILE, "wb") as file:
@@ -78,12 +85,12 @@ class FaissStore(VectorStore):
             file.flush()
             os.fsync(file.fileno())
         sync_directory(self.directory)
-        if removed:
+        if removed and not after:
             source.forget_removed()
         size, crc = _sum(final / _FILE)
         return {"folder": folder, "count": int(index.ntotal), "last": last, "bytes": size, "crc": crc}
 
-    def _train(self, source: VectorSource, count: int) -> faiss.Index:
+    def _train(self, source: VectorSource, count: int, after: int) -> faiss.Index:
         import faiss
 
         if count <= self.exact_up_to:
@@ -92,20 +99,22 @@ class FaissStore(VectorStore):
         index = faiss.index_factory(self.dim, f"IVF{lists},SQfp16", faiss.METRIC_INNER_PRODUCT)
         # Ten rounds and 40 vectors a list instead of FAISS' 25 and up to 256: a third of the time, the same recall.
         faiss.extract_index_ivf(index).cp.niter = 10
-        index.train(_sample(source, count, lists * 40))
+        index.train(_sample(source, count, lists * 40, after))
         return index
 
     def load(self, source: VectorSource, state: State | None) -> None:
         """See `VectorStore.load`: memory-maps a large file, reads a small one, and the tail."""
-        self._index = None
-        if state is not None:
-            problems = self.check(state)
-            if problems:
-                raise damaged(self.directory, problems[0])
-            self._index = self._read(state)
-            if self._index.d != self.dim or self._index.ntotal != state["count"]:
-                raise damaged(self.directory, f"{state['folder']}/{_FILE} holds other vectors than it should")
-        pieces = list(source.rows(after=int(state["last"]) if state else 0, light=False))
+        self._indexes = []
+        files = _pieces(state)
+        problems = self.check(state)
+        if problems:
+            raise damaged(self.directory, problems[0])
+        for piece in files:
+            index = self._read(piece)
+            if index.d != self.dim or index.ntotal != piece["count"]:
+                raise damaged(self.directory, f"{piece['folder']}/{_FILE} holds other vectors than it should")
+            self._indexes.append(index)
+        pieces = list(source.rows(after=int(files[-1]["last"]) if files else 0, light=False))
         self._tail = None
         if pieces:
             self._tail = VectorRows(
@@ -141,8 +150,10 @@ class FaissStore(VectorStore):
 
         query = np.ascontiguousarray(content[None], np.float32)
         scores, ids = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
-        if self._index is not None and self._index.ntotal:
-            found, rows = self._index.search(query, min(limit, self._index.ntotal))
+        for index in self._indexes:
+            if not index.ntotal:
+                continue
+            found, rows = index.search(query, min(limit, index.ntotal))
             scores.append(found[0][rows[0] >= 0])
             ids.append(rows[0][rows[0] >= 0])
         if self._tail is not None:
@@ -155,25 +166,30 @@ class FaissStore(VectorStore):
 
     def check(self, state: State | None, *, thorough: bool = False) -> list[str]:
         """See `VectorStore.check`: the file is there and has its length, and, if `thorough`, its checksum."""
-        if state is None:
-            return []
+        for piece in _pieces(state):
+            found = self._check(piece, thorough)
+            if found:
+                return [found]
+        return []
+
+    def _check(self, piece: State, thorough: bool) -> str:
         # The state may come from a damaged or a foreign manifest.
-        folder = state.get("folder")
-        numbers = [state.get(key) for key in ("count", "last", "bytes", "crc")]
+        folder = piece.get("folder")
+        numbers = [piece.get(key) for key in ("count", "last", "bytes", "crc")]
         if not (isinstance(folder, str) and _FOLDER.fullmatch(folder)) or not all(type(n) is int and n >= 0 for n in numbers):
-            return ["manifest.json does not say which vectors are published"]
+            return "manifest.json does not say which vectors are published"
         path = self.directory / folder / _FILE
         if not path.is_file():
-            return [f"{folder}/{_FILE} is missing"]
-        if path.stat().st_size != state["bytes"]:
-            return [f"{folder}/{_FILE} has {path.stat().st_size} bytes instead of {state['bytes']}"]
-        if thorough and _sum(path)[1] != state["crc"]:
-            return [f"{folder}/{_FILE} is not as it was written"]
-        return []
+            return f"{folder}/{_FILE} is missing"
+        if path.stat().st_size != piece["bytes"]:
+            return f"{folder}/{_FILE} has {path.stat().st_size} bytes instead of {piece['bytes']}"
+        if thorough and _sum(path)[1] != piece["crc"]:
+            return f"{folder}/{_FILE} is not as it was written"
+        return ""
 
     def collect_garbage(self, keep: list[State | None]) -> None:
         """See `VectorStore.collect_garbage`; folders that another process holds open stay for the next time."""
-        names = {state["folder"] for state in keep if state}
+        names = {piece["folder"] for state in keep for piece in _pieces(state)}
         for folder in self.directory.glob(f"{_PREFIX}{self.tag}*"):
             if folder.name not in names:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -184,13 +200,21 @@ class FaissStore(VectorStore):
 
     def close(self) -> None:
         """See `VectorStore.close`."""
-        self._index = self._tail = None
+        self._indexes, self._tail = [], None
 
     def describe(self) -> str:
         """Kind of search in a few words."""
-        if self._index is not None and hasattr(self._index, "nlist"):
-            return f"FAISS, {self._index.nlist} inverted lists of 16-bit vectors, memory-mapped"
+        if self._indexes and hasattr(self._indexes[0], "nlist"):
+            return f"FAISS, {self._indexes[0].nlist} inverted lists of 16-bit vectors, memory-mapped"
         return "FAISS, exact"
+
+
+def _pieces(state: State | None) -> list[State]:
+    """The files that a state names, oldest rows first."""
+    if state is None:
+        return []
+    more = state.get("more")
+    return [state] if more is None else [state, more if isinstance(more, dict) else {}]
 
 
 def _sum(path: Path) -> tuple[int, int]:
@@ -212,8 +236,8 @@ def probe_count(lists: int) -> int:
     return min(lists, max(16, lists // 64))
 
 
-def _sample(source: VectorSource, count: int, wanted: int) -> Vector:
-    """An even sample of all content vectors."""
+def _sample(source: VectorSource, count: int, wanted: int, after: int) -> Vector:
+    """An even sample of the content vectors of the `count` rows greater than `after`."""
     share = min(1.0, wanted / count)
     random = np.random.default_rng(0)
-    return np.concatenate([rows.content[random.random(len(rows.ids)) < share] for rows in source.rows(light=False)])
+    return np.concatenate([rows.content[random.random(len(rows.ids)) < share] for rows in source.rows(after, light=False)])
