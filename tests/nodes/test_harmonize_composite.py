@@ -162,6 +162,18 @@ def test_the_original_takes_the_vaes_shift_back(pack: SimpleNamespace, batch: Ba
         pack.HarmonizeComposite.execute(shifted, mask, original=images[:1].repeat(3, 1, 1, 1))
 
 
+def test_an_original_with_or_without_alpha(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch[0][:1].clamp(0, 1), batch[1]
+    clear = torch.cat([images, torch.rand_like(images[..., :1])], -1)
+    shifted = images * 0.9
+    run, outside = pack.HarmonizeComposite.execute, (mask == 0)[0]
+    plain = run(shifted, mask, original=images).args[0]
+    assert torch.equal(run(shifted, mask, original=clear).args[0], plain)
+    layered = run(torch.cat([shifted, clear[..., 3:]], -1), mask, original=images).args[0]
+    assert layered.shape == clear.shape and torch.equal(layered[0, outside], clear[0, outside])
+    assert (layered[..., :3] - plain).abs().max() < 1e-5
+
+
 def test_a_reference_for_each_image(pack: SimpleNamespace, batch: Batch) -> None:
     images, mask = batch[0][:2], batch[1]
     photos = torch.rand(2, 40, 60, 3, generator=torch.Generator().manual_seed(5))
