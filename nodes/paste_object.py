@@ -148,8 +148,8 @@ def alpha_of(image: Tensor, mask: Tensor | None, reading: str) -> tuple[Tensor, 
     mask = (mask[None] if mask.ndim == 2 else mask[:, 0] if mask.ndim == 4 and mask.shape[1] == 1 else mask).float()
     if mask.shape[1:] == (64, 64) != (height, width) and not mask.any():
         raise RaihaError(
-            "The object's picture has no transparency, so Load Image gives an empty mask; paint the object white in the Mask Editor, or "
-            "load a cut-out with transparency."
+            "The object's mask is empty, as Load Image gives it for a picture without transparency; connect the MASK of the Load Image "
+            "that loads the object, or paint the object white in the Mask Editor."
         )
     if mask.ndim != 3 or mask.shape[1:] != (height, width):
         sides = " x ".join(map(str, reversed(mask.shape[1:])))
