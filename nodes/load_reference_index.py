@@ -38,7 +38,7 @@ class LoadReferenceIndex(io.ComfyNode):
             description=(
                 "Makes your photos searchable by what they show and by their light. Put folders of photos into models/raiha/galleries."
             ),
-            search_aliases=["raiha", "gallery", "photo search", "retrieval", "faiss"],
+            search_aliases=["raiha", "gallery", "photo search", "retrieval", "faiss", "图库", "以图搜图"],
             inputs=[
                 io.Combo.Input(
                     "source",
@@ -201,6 +201,6 @@ def describe(index: ReferenceIndex) -> str:
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
     lines += [f"left out: {in_comfyui(line)}" for line in info["left_out"]]
-    lines += [f"not offered: {line}" for line in info["not_offered"]]
+    lines += [in_comfyui(line) for line in info["not_offered"]]
     lines += [f"not readable: {path.name}: {in_comfyui(why)}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

@@ -32,7 +32,7 @@ class RetrieveReferences(io.ComfyNode):
             node_id="RaihaRetrieveReferences",
             display_name="Retrieve References",
             description="Finds photos that show things like the object, under light like the scene's. Click a photo to pin it.",
-            search_aliases=["raiha", "reference", "gallery", "similar images", "image search", "retrieval"],
+            search_aliases=["raiha", "reference", "gallery", "similar images", "image search", "retrieval", "参考图", "以图搜图"],
             inputs=[
                 RaihaIndex.Input("index", tooltip="From Load Reference Index."),
                 io.Image.Input("image", tooltip="The composite. Of a batch, the first image that shows the object is taken."),

@@ -16,6 +16,7 @@ _ADVICE = r"(?:(?![:;] ).)*"
 """What to do comes after the last colon or semicolon."""
 
 _WAYS = (
+    (r"offered only when pinned", "not offered; to use one all the same, connect it to reference_images"),
     (r"say so with --allow-empty.*", "switch allow_empty on in Load Reference Index"),
     (r"say where it lies now \(`--gallery`\), or build .* lies now", "or, in Load Reference Index, choose the folder where it lies now"),
     (r"--follow-links takes them in", "put what they lead to into models/raiha/galleries"),

@@ -27,6 +27,8 @@ def test_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
     assert set(schemas) == set(OURS), "tests/web/object_info.json lists what a real ComfyUI served"
     for name, schema in schemas.items():
         assert schema.category == "Raiha" and schema.display_name and schema.description and schema.search_aliases
+        assert schema.search_aliases == OURS[name]["search_aliases"]
+        assert any(w.isascii() for w in schema.search_aliases) and any("\u4e00" <= w[0] <= "\u9fff" for w in schema.search_aliases)
         served = {**OURS[name]["input"]["required"], **OURS[name]["input"].get("optional", {})}
         assert [i.id for i in schema.inputs] == list(served)
         # The strip of photos says itself what to do; a tooltip would lie over the photos.

@@ -67,6 +67,10 @@ def test_no_sentence_sends_anybody_to_a_command_line(pack: SimpleNamespace) -> N
             "7 of 7 photos in /p are gone: connect its drive, or, if they were deleted, switch allow_empty on in Load Reference Index",
         ),
         (
+            "2 pictures are noise: in the index, but offered only when pinned",
+            "2 pictures are noise: in the index, but not offered; to use one all the same, connect it to reference_images",
+        ),
+        (
             "the index keeps its vectors in Milvus, which needs pymilvus: pip install 'raiha[milvus]'",
             "the index keeps its vectors in Milvus, which needs pymilvus: install that package into ComfyUI's Python",
         ),

@@ -53,6 +53,8 @@ FIT = """() => {
     app.canvas.ds.scale = scale
     app.canvas.ds.offset = [75 / scale - x0, 82 / scale - y0]
     app.canvas.setDirty(true, true) }"""
+# So that the strip shows more than the one photo of seven that fits.
+SHOW_ALL = "() => { app.graph._nodes.flatMap((n) => n.widgets ?? []).find((w) => w.name === 'minimum_score').value = 0 }"
 SETTINGS = "async (all) => { for (const [key, value] of Object.entries(all)) await app.extensionManager.setting.set(key, value) }"
 PLACE = """(type) => {
     const n = app.graph._nodes.find((n) => n.type === type), d = app.canvas.ds, r = app.canvas.canvas.getBoundingClientRect()
@@ -125,6 +127,7 @@ class Screens:
         page.wait_for_timeout(1500)
         workflow = json.loads((EXAMPLES / "2 with references and attention.json").read_text())
         page.evaluate("w => app.loadGraphData(w, true, true, 'With references')", workflow)
+        page.evaluate(SHOW_ALL)
         page.wait_for_timeout(1000)
         page.evaluate(RUN)
         page.evaluate(FIT)
