@@ -67,16 +67,16 @@ class Masks:
 
     def notices(self) -> list[str]:
         """What the user should know of masks that look inverted: the object seldom fills the border and leaves the middle."""
-        edges = (self.given[:, 0], self.given[:, -1], self.given[:, :, 0], self.given[:, :, -1])
-        white = torch.stack([edge.amin(1) for edge in edges]).amin(0) >= WHITE
-        seem = [i for i, inside in enumerate(self.given.amin((1, 2)) <= 0) if white[i] and inside]
+        edges = (self.given[:, 0], self.given[:, -1], self.given[:, 1:-1, 0], self.given[:, 1:-1, -1])
+        border, least = torch.cat(edges, 1).float().mean(1).tolist(), self.given.amin((1, 2)).tolist()
+        seem = [i for i, white in enumerate(border) if white > 0.5 and least[i] <= 0]
         if not seem:
             return []
         which = f" of frame {seem[0]}" if len(self.given) > 1 else ""
         which += f" (and of {len(seem) - 1} more)" if len(seem) > 1 else ""
         return [
-            f"The mask{which} is white along the picture's border and black inside, so everything but that was harmonised; if that is the "
-            "object, connect Invert Mask."
+            f"The mask{which} is white along most of the picture's border and black inside, so all but that was harmonised; if what is "
+            "black is the object, put Invert Mask in between."
         ]
 
 

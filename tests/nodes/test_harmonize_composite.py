@@ -127,7 +127,11 @@ def test_a_mask_that_looks_inverted_is_named(pack: SimpleNamespace, batch: Batch
     """As Load Image gives that of a picture with transparency. It has a meaning, so it is taken, but not in silence."""
     images, mask = batch
     inverted = pack.HarmonizeComposite.execute(images[:1], 1 - mask)
-    assert "The mask is white along the picture's border and black inside" in inverted.ui["text"][0]
+    assert "The mask is white along most of the picture's border and black inside" in inverted.ui["text"][0]
+    touching = mask.clone()
+    touching[:, 48:, 56:72] = 1  # the object goes on to the picture's border
+    assert "black inside" in pack.HarmonizeComposite.execute(images[:1], 1 - touching).ui["text"][0]
+    assert pack.HarmonizeComposite.execute(images[:1], touching).ui is None
     assert pack.HarmonizeComposite.execute(images[:1], mask).ui is None
     masks = mask.repeat(4, 1, 1)
     masks[2] = 1 - masks[2]

@@ -75,7 +75,8 @@ def test_every_input_of_every_node_linked_to_rubbish(server: Any) -> None:
     photos(server, "rubbish")
     base = {
         "i": IMAGE, "m": MASK, "x": index("rubbish"), "r": retrieve("x", "i", "m"),
-        "a": harmonise(image=["i", 0], mask=["m", 0]), "text": node("TestValue", text='"rubbish"'), "list": node("TestValue", text="[1, []]"),
+        "a": harmonise(image=["i", 0], mask=["m", 0]),
+        "text": node("TestValue", text='"rubbish"'), "list": node("TestValue", text="[1, []]"),
     }  # fmt: skip
     tried = 0
     for kind, spec in served.items():
