@@ -116,14 +116,15 @@ class Screens:
 
     def __init__(self, page: Any, url: str):
         self.page = page
+        page.set_default_timeout(400_000)  # a machine may have much else to do
         page.goto(url)
-        page.wait_for_function(READY, timeout=120_000)
+        page.wait_for_function(READY)
 
     def open(self, vue: bool) -> None:
         page = self.page
         page.evaluate(SETTINGS, {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.VueNodes.Enabled": vue})
         page.reload()
-        page.wait_for_function(READY, timeout=120_000)
+        page.wait_for_function(READY)
         page.wait_for_timeout(1500)
         workflow = json.loads((EXAMPLES / "2 with references and attention.json").read_text())
         page.evaluate("w => app.loadGraphData(w, true, true, 'With references')", workflow)
