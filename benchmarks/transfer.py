@@ -1,6 +1,6 @@
 """How near the original in another light comes to the truth, by ways of bringing a version's look to it: a table.
 
-python benchmarks/transfer.py PHOTOS [--limit 48] [--side 1024] [--write docs/benchmarks.md]
+python benchmarks/transfer.py PHOTOS [--limit 24] [--side 1024] [--write docs/nodes.md]
 
 PHOTOS is a folder of photos. Each is re-lit by a known smooth light (a gradient and a coloured lamp, in linear light): the truth. The
 version is what a generator would give of it: half as large, through a simulated VAE (blur, blocks of 8 px drawn anew, a shift of
@@ -133,13 +133,16 @@ def detail_error(result: Tensor, truth: Tensor) -> float:
     return float((fine[0] - fine[1]).abs().mean() * 255)
 
 
-def measure(files: list[Path], side: int) -> dict[str, dict[str, list[float]]]:
+def reduced(photo: Tensor, side: int) -> Tensor:
+    """A photo whose longest side is at most `side`; small ones stay as they are."""
+    scale = min(1.0, side / max(photo.shape[2:]))
+    return resized(photo, (round(photo.shape[2] * scale), round(photo.shape[3] * scale))).clamp(0, 1)
+
+
+def measure(photos: list[Tensor]) -> dict[str, dict[str, list[float]]]:
     """For every method and case: the errors, and under "seconds" the times."""
     found: dict[str, dict[str, list[float]]] = {name: {key: [] for key in (*CASES, "detail", "seconds")} for name in METHODS}
-    photos = [read_image(file).rgb_tensor() for file in files]
-    for n, photo in enumerate(photos):
-        scale = min(1.0, side / max(photo.shape[2:]))
-        original = resized(photo, (round(photo.shape[2] * scale), round(photo.shape[3] * scale))).clamp(0, 1)
+    for n, original in enumerate(photos):
         for case in CASES:
             draw = torch.Generator().manual_seed(n)
             truth = relit(original, draw)
@@ -171,13 +174,15 @@ def main() -> None:
     """Measure and print; put the table between its marks in a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--limit", type=int, default=48, help="so many, spread evenly")
+    parser.add_argument("--limit", type=int, default=24, help="so many, spread evenly")
     parser.add_argument("--side", type=int, default=1024, help="longest side of an original")
     parser.add_argument("--write", type=Path, help="page with <!-- transfer --> marks")
     arguments = parser.parse_args()
     files = pictures(str(arguments.photos))[0]
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(arguments.limit, len(files))).round().astype(int)]
-    lines = f"{len(chosen)} photos, up to {arguments.side} px:\n\n{table(measure(chosen, arguments.side))}"
+    photos = [reduced(read_image(file).rgb_tensor(), arguments.side) for file in chosen]
+    longest = max(max(photo.shape[2:]) for photo in photos)
+    lines = f"{len(photos)} photos, the largest {longest} px long:\n\n{table(measure(photos))}"
     print(lines)
     if arguments.write:
         page = arguments.write.read_text()

@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 import comfy.model_management as model_management
 import folder_paths
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.utils import ProgressBar
 from comfy_api.latest import ComfyExtension, io
 from torch import Tensor
 
 from ..raiha_core.errors import RaihaError
-from .sentences import here
+from .sentences import here, shown
 
 _KNOWN = {field.name for field in dataclasses.fields(io.Schema)}
 
@@ -50,7 +51,7 @@ def checked(*own: str) -> Callable[[Execute], Execute]:
     What goes wrong in the method is said with what can be done about it in ComfyUI.
 
     Args:
-        own: inputs that the node checks by itself, or whose list of options is not the whole truth.
+        own: lists whose options are not the whole truth, so that the node looks by itself whether the text is one.
 
     Raises:
         RaihaError: (the method, when called) a number beyond its bounds, an option that is none, a value of another type.
@@ -63,8 +64,8 @@ def checked(*own: str) -> Callable[[Execute], Execute]:
         def run(cls: Any, *values: Any, **named: Any) -> Any:
             given = parameters.bind(cls, *values, **named).arguments
             for wanted in sorted(cls.define_schema().inputs, key=lambda i: i.io_type in _SOCKETS):
-                if wanted.id in given and wanted.id not in own:
-                    given[wanted.id] = _checked(wanted, given[wanted.id])
+                if wanted.id in given:
+                    given[wanted.id] = _checked(wanted, given[wanted.id], wanted.id in own)
             try:
                 return execute(**given)
             except RaihaError as error:
@@ -75,7 +76,7 @@ def checked(*own: str) -> Callable[[Execute], Execute]:
     return wrap
 
 
-def _checked(wanted: Any, value: Any) -> Any:
+def _checked(wanted: Any, value: Any, listed_elsewhere: bool = False) -> Any:
     """A value of its input's kind and, of a widget, within its bounds."""
     kind, name = wanted.io_type, wanted.id
     if kind in _SOCKETS:
@@ -83,16 +84,17 @@ def _checked(wanted: Any, value: Any) -> Any:
     if kind in ("INT", "FLOAT"):
         number = _number(value)
         if number is None or (kind == "INT" and number != int(number)):
-            raise RaihaError(f"{name} is {value!r}; give {'a whole number' if kind == 'INT' else 'a number'}.")
+            raise RaihaError(f"{name} is {shown(value)}; give {'a whole number' if kind == 'INT' else 'a number'}.")
         if (wanted.min is not None and number < wanted.min) or (wanted.max is not None and number > wanted.max):
             raise RaihaError(f"{name} is {number:g}; give a number from {wanted.min:g} to {wanted.max:g}.")
         return int(number) if kind == "INT" else number
     if kind == "BOOLEAN" and not isinstance(value, bool):
-        if value not in (0, 1):
-            raise RaihaError(f"{name} is {value!r}; give true or false.")
-        return bool(value)
-    if kind == "COMBO" and value not in (wanted.options or ()):
-        raise RaihaError(f"{name} is {value!r}; choose one of {', '.join(map(repr, wanted.options or ()))}.")
+        if _number(value) not in (0, 1):
+            raise RaihaError(f"{name} is {shown(value)}; give true or false.")
+        return bool(_number(value))
+    if kind == "COMBO" and not (isinstance(value, str) and (listed_elsewhere or value in (wanted.options or ()))):
+        which = "from the list" if listed_elsewhere else "of " + ", ".join(map(repr, wanted.options or ()))
+        raise RaihaError(f"{name} is {shown(value)}; choose one {which}.")
     return value
 
 
@@ -114,13 +116,16 @@ def _carried(kind: str, name: str, value: Any) -> Any:
     """
     if kind in _CARRIED:
         if type(value).__name__ != _CARRIED[kind]:
-            raise RaihaError(f"{name} is a {type(value).__name__}; connect {_SOCKETS[kind]}.")
+            raise RaihaError(f"{name} is {shown(value)}; connect {_SOCKETS[kind]}.")
         return value
     if not isinstance(value, Tensor):
-        raise RaihaError(f"{name} is a {type(value).__name__}; connect {_SOCKETS[kind]}.")
+        raise RaihaError(f"{name} is {shown(value)}; connect {_SOCKETS[kind]}.")
+    if value.layout != torch.strided or value.is_meta or value.is_complex():
+        raise RaihaError(f"{name} is a tensor of another kind than {_SOCKETS[kind]}; connect {_SOCKETS[kind]}.")
+    value = value.detach()
     if kind == "MASK":
         return value
-    if value.ndim != 4 or value.shape[3] not in (1, 3, 4):
+    if value.ndim != 4 or value.shape[3] not in (1, 3, 4) or 0 in value.shape[1:]:
         sides = " x ".join(map(str, value.shape))
         raise RaihaError(f"{name} has the shape {sides}; connect images: a number, a height, a width, and 3 channels, or 4 with alpha.")
     return value.expand(-1, -1, -1, 3) if value.shape[3] == 1 else value
@@ -129,7 +134,7 @@ def _carried(kind: str, name: str, value: Any) -> Any:
 def _number(value: Any) -> float | None:
     """A finite number, also one written as text; None for anything else."""
     try:
-        number = float(value)
+        number = float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         return None
     return number if math.isfinite(number) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..raiha_core.models.registry import SUFFIXES as MODEL_SUFFIXES
 from ..raiha_core.references.manifest import exists as is_index
 from ..raiha_core.references.photos import SUFFIXES
 from .comfy import folder_paths
+from .sentences import shown
 
 PACK = Path(__file__).resolve().parent.parent
 MODELS, INDEXES, GALLERIES = "raiha", "raiha_indexes", "raiha_galleries"
@@ -43,11 +45,12 @@ def _inside(key: str, name: str, what: str) -> Path:
     """
     parts = Path(name.replace("\\", "/")).parts
     if not parts or ".." in parts or Path(name).is_absolute() or ":" in parts[0]:
-        raise RaihaError(f"The {what} {name!r} is not a name under models/raiha; choose one from the list.")
+        raise RaihaError(f"The {what} {shown(name)} is not a name under models/raiha; choose one from the list.")
     for folder in _folders(key):
-        if (folder / name).exists():
-            return folder / name
-    raise RaihaError(f"The {what} {name!r} is not there (any more); press R to refresh the lists and choose another.")
+        with contextlib.suppress(OSError):  # names that no file system takes
+            if (folder / name).exists():
+                return folder / name
+    raise RaihaError(f"The {what} {shown(name)} is not there (any more); press R to refresh the lists and choose another.")
 
 
 def _names(key: str) -> list[str]:

@@ -74,7 +74,19 @@ class HarmonizeComposite(io.ComfyNode):
             node_id="RaihaHarmonizeComposite",
             display_name="Harmonize Composite",
             description="Gives a pasted or generated object the colour and tone of its scene. Only pixels under the mask change.",
-            search_aliases=["raiha", "image harmonization", "color match", "relight", "blend composite", "match lighting", "paste"],
+            search_aliases=[
+                "raiha",
+                "image harmonization",
+                "color match",
+                "relight",
+                "blend composite",
+                "match lighting",
+                "paste",
+                "图像协调",
+                "图像和谐化",
+                "颜色匹配",
+                "融合",
+            ],
             inputs=[
                 io.Image.Input("image", tooltip="The composite: a picture with something pasted or painted in, or the frames of a clip."),
                 io.Mask.Input("mask", tooltip="White where the object is; soft edges blend. One mask for all images, or one for each."),
@@ -181,7 +193,7 @@ def stitched(batch: Frames, original: Tensor) -> Frames:
         raise RaihaError(f"There are {len(original)} originals for {count} images; give one for each, or one for all.")
     out = torch.empty_like(batch.images)
     for i in range(count):
-        before = original[min(i, len(original) - 1)].to(batch.images)
+        before = _with_channels_of(batch.images[i], original[min(i, len(original) - 1)].to(batch.images))
         picture = as_picture(before.permute(2, 0, 1), "The original")
         if batch.empty(i):
             out[i] = before
@@ -190,6 +202,13 @@ def stitched(batch: Frames, original: Tensor) -> Frames:
         mended = torch.from_numpy(undo_drift(batch.picture(i), picture, mask).native()).to(out)
         out[i] = torch.where(torch.from_numpy(mask > 0)[..., None].to(out.device), mended, before)
     return Frames(out, batch.masks)
+
+
+def _with_channels_of(frame: Tensor, before: Tensor) -> Tensor:
+    """The original `(H, W, C)` with as many channels as the frame has; the alpha that it lacks is the frame's."""
+    if before.shape[-1] >= frame.shape[-1] or before.shape[:2] != frame.shape[:2]:
+        return before[..., : frame.shape[-1]]
+    return torch.cat([before, frame[..., before.shape[-1] :]], -1)
 
 
 def place_in(out: Tensor, i: int) -> NDArray[np.float32] | None:

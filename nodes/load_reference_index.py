@@ -19,7 +19,7 @@ from . import folders, indexes
 from .clip_vision import ClipVisionEncoder
 from .comfy import RaihaIndex, Steps, checked, io, schema
 from .mending import built, mended
-from .sentences import without_commands
+from .sentences import in_comfyui, shown
 from .types import IndexHandle
 
 AUTO = "automatic"
@@ -38,7 +38,7 @@ class LoadReferenceIndex(io.ComfyNode):
             description=(
                 "Makes your photos searchable by what they show and by their light. Put folders of photos into models/raiha/galleries."
             ),
-            search_aliases=["raiha", "gallery", "photo search", "retrieval", "faiss"],
+            search_aliases=["raiha", "gallery", "photo search", "retrieval", "faiss", "图库", "以图搜图"],
             inputs=[
                 io.Combo.Input(
                     "source",
@@ -152,17 +152,16 @@ class LoadReferenceIndex(io.ComfyNode):
         return io.NodeOutput(IndexHandle(index, folders.index_key(directory)), "\n".join(lines))
 
 
-def _check(source: Any) -> None:
+def _check(source: str) -> None:
     """Refuse what is no source.
 
     Raises:
         RaihaError: it is neither a gallery nor an index.
     """
-    text = str(source)
-    if text.startswith(folders.PHOTOS_OF):
-        folders.gallery_path(text)
-    elif not text.startswith(folders.INDEX_OF) or not folders.index_path(text, "embedded").is_dir():
-        raise RaihaError(f"{text!r} is neither a gallery nor an index; choose one from the list.")
+    if source.startswith(folders.PHOTOS_OF):
+        folders.gallery_path(source)
+    elif not source.startswith(folders.INDEX_OF) or not folders.index_path(source, "embedded").is_dir():
+        raise RaihaError(f"{shown(source)} is neither a gallery nor an index; choose one from the list.")
 
 
 def _opened(directory: Path, encoder: Any, gallery: Path | None) -> tuple[ReferenceIndex, str]:
@@ -201,7 +200,7 @@ def describe(index: ReferenceIndex) -> str:
     """What is in an index, for people."""
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]
-    lines += [f"left out: {without_commands(line)}" for line in info["left_out"]]
-    lines += [f"not offered: {line}" for line in info["not_offered"]]
-    lines += [f"not readable: {path.name}: {why}" for path, why in failed[:10]]
+    lines += [f"left out: {in_comfyui(line)}" for line in info["left_out"]]
+    lines += [in_comfyui(line) for line in info["not_offered"]]
+    lines += [f"not readable: {path.name}: {in_comfyui(why)}" for path, why in failed[:10]]
     return "\n".join(lines + ([f"and {len(failed) - 10} more"] if len(failed) > 10 else []))

@@ -18,6 +18,9 @@ SAME, RESIZE = "must fit the image", "scale to the image"
 WHITE = 0.996
 """Masks from here on are 1: Load Image (as Mask) reads the white of a greyscale PNG as 254 / 255 in some versions of ComfyUI."""
 
+_PROPORTIONS = 0.06
+"""By how much the proportions of a mask and of its picture differ where one was made from the other."""
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -62,6 +65,20 @@ class Masks:
         """Whether image `i` shows no foreground."""
         return not bool((self.given[self.number(i)] > 0).any())
 
+    def notices(self) -> list[str]:
+        """What the user should know of masks that look inverted: the object seldom fills the border and leaves the middle."""
+        edges = (self.given[:, 0], self.given[:, -1], self.given[:, 1:-1, 0], self.given[:, 1:-1, -1])
+        border, least = torch.cat(edges, 1).float().mean(1).tolist(), self.given.amin((1, 2)).tolist()
+        seem = [i for i, white in enumerate(border) if white > 0.5 and least[i] <= 0]
+        if not seem:
+            return []
+        which = f" of frame {seem[0]}" if len(self.given) > 1 else ""
+        which += f" (and of {len(seem) - 1} more)" if len(seem) > 1 else ""
+        return [
+            f"The mask{which} is white along most of the picture's border and black inside, so all but that was harmonised; if what is "
+            "black is the object, put Invert Mask in between."
+        ]
+
 
 def fitted(mask: Tensor, count: int, size: tuple[int, int], resize: bool = False) -> Masks:
     """Check masks against a batch.
@@ -82,13 +99,15 @@ def fitted(mask: Tensor, count: int, size: tuple[int, int], resize: bool = False
     unset = masks.shape[1:] == (64, 64) and not masks.any()
     if masks.shape[1:] != size and (unset or not resize):
         hint = "scale one of them so that the sizes agree, or let the node scale the mask"
+        if abs(height * masks.shape[2] / (width * masks.shape[1]) - 1) > _PROPORTIONS:
+            hint = "it belongs to another picture, so connect the composite's own; for a pasted object, that of Paste Object"
         if unset:
             hint = "Load Image gives such an empty mask where a picture has no transparency, so paint a mask or connect another"
         elif all(0 <= m - s < 16 for m, s in zip(masks.shape[1:], size, strict=True)):
             hint = "VAE Encode cuts sizes down to multiples of 8, so scale the picture and its mask to such a size before it"
         raise RaihaError(f"The mask is {masks.shape[2]} x {masks.shape[1]} but the image is {width} x {height}; {hint}.")
     # NaN and infinity survive a sum; a map of them would be as large as the masks.
-    bad = [i for i, total in enumerate(masks.sum((1, 2)).tolist()) if not abs(total) < float("inf")]
+    bad = [i for i, total in enumerate(masks.sum((1, 2), dtype=torch.float32).tolist()) if not abs(total) < float("inf")]
     if bad:
         where = f" of frame {bad[0]}" if len(masks) > 1 else ""
         raise RaihaError(f"The mask{where} holds NaN or infinite values; repair it first, or make it anew.")

@@ -34,7 +34,20 @@ class PasteObject(io.ComfyNode):
             node_id="RaihaPasteObject",
             display_name="Paste Object",
             description="Pastes a cut-out on a background: drag it in the node's picture. Gives the composite and its full-size mask.",
-            search_aliases=["raiha", "paste", "composite", "overlay", "place object", "image blend", "insert", "layer", "compose"],
+            search_aliases=[
+                "raiha",
+                "paste",
+                "composite",
+                "overlay",
+                "place object",
+                "image blend",
+                "insert",
+                "layer",
+                "compose",
+                "粘贴",
+                "抠图",
+                "合成",
+            ],
             inputs=[
                 io.Image.Input("background", tooltip="The scene: a picture, or the frames of a clip."),
                 io.Image.Input("object", tooltip="The cut-out: a picture, or a clip as long as the background's. RGBA needs no mask."),
@@ -148,8 +161,8 @@ def alpha_of(image: Tensor, mask: Tensor | None, reading: str) -> tuple[Tensor, 
     mask = (mask[None] if mask.ndim == 2 else mask[:, 0] if mask.ndim == 4 and mask.shape[1] == 1 else mask).float()
     if mask.shape[1:] == (64, 64) != (height, width) and not mask.any():
         raise RaihaError(
-            "The object's picture has no transparency, so Load Image gives an empty mask; paint the object white in the Mask Editor, or "
-            "load a cut-out with transparency."
+            "The object's mask is empty, as Load Image gives it for a picture without transparency; connect the MASK of the Load Image "
+            "that loads the object, or paint the object white in the Mask Editor."
         )
     if mask.ndim != 3 or mask.shape[1:] != (height, width):
         sides = " x ".join(map(str, reversed(mask.shape[1:])))

@@ -26,7 +26,7 @@ def parse(text: str | None) -> Picks:
         RaihaError: it is something else.
     """
     try:
-        value = json.loads(text or "{}")
+        value = json.loads(text or "{}") if text is None or isinstance(text, str) else None
         pinned, excluded = value.get("pinned", []), value.get("excluded", [])
         ids = [*pinned, *excluded]
         if isinstance(pinned, list) and isinstance(excluded, list) and all(isinstance(i, str) and _ID.fullmatch(i) for i in ids):

@@ -15,6 +15,7 @@ from . import indexes, inputs
 from .comfy import RaihaIndex, RaihaPicks, RaihaReferences, Steps, checked, io, schema
 from .masks import RESIZE, SAME
 from .picks import parse
+from .sentences import in_comfyui
 from .types import IndexHandle, ReferenceSet, frames, to_images
 
 SIDE = 768
@@ -31,7 +32,7 @@ class RetrieveReferences(io.ComfyNode):
             node_id="RaihaRetrieveReferences",
             display_name="Retrieve References",
             description="Finds photos that show things like the object, under light like the scene's. Click a photo to pin it.",
-            search_aliases=["raiha", "reference", "gallery", "similar images", "image search", "retrieval"],
+            search_aliases=["raiha", "reference", "gallery", "similar images", "image search", "retrieval", "参考图", "以图搜图"],
             inputs=[
                 RaihaIndex.Input("index", tooltip="From Load Reference Index."),
                 io.Image.Input("image", tooltip="The composite. Of a batch, the first image that shows the object is taken."),
@@ -114,7 +115,7 @@ def for_widget(kept: list[Reference], found: References, key: str) -> dict[str, 
         }
         for r in kept
     ]
-    notices = list(found.notices)
+    notices = [in_comfyui(notice) for notice in found.notices]
     if not kept:
         notices.append("No photo fits. Lower the minimum score, clear the picks, or add photos to the gallery.")
     return {"raiha_references": photos, "raiha_notices": notices}

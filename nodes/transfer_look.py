@@ -34,6 +34,9 @@ class TransferLook(io.ComfyNode):
                 "color match",
                 "ic-light",
                 "grade",
+                "重打光",
+                "保留细节",
+                "色彩迁移",
             ],
             inputs=[
                 io.Image.Input("original", tooltip="The picture whose detail is kept, at full resolution; or a clip's frames."),

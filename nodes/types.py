@@ -79,7 +79,7 @@ class Frames:
         """What the user should know of images and masks."""
         brightest = float(self.masks.given.max())
         dim = [f"The mask's brightest value is {brightest:.2f}; it was taken for white."] if brightest < _DIM else []
-        return dim + list(self.picture(0).notices)
+        return dim + self.masks.notices() + list(self.picture(0).notices)
 
     def empty(self, i: int) -> bool:
         """Whether a frame has no foreground."""

@@ -24,7 +24,7 @@ class VisualizeAttention(io.ComfyNode):
             node_id="RaihaVisualizeAttention",
             display_name="Visualize Attention",
             description="Shows where the object looked to find its colours: in the scene, and in every reference.",
-            search_aliases=["raiha", "attention map", "heatmap", "explain", "saliency"],
+            search_aliases=["raiha", "attention map", "heatmap", "explain", "saliency", "注意力图", "热力图"],
             inputs=[
                 RaihaAttention.Input("attention", tooltip="From Harmonize Composite."),
                 io.Combo.Input(

@@ -117,6 +117,38 @@ def test_masks_with_one_meaning_are_taken(pack: SimpleNamespace, batch: Batch) -
         run(images, torch.zeros(1, 64, 64), mask_size="scale to the image")
 
 
+def test_large_masks_in_half_precision_are_numbers(pack: SimpleNamespace) -> None:
+    mask = torch.zeros(1, 400, 400, dtype=torch.float16)
+    mask[:, 50:] = 1  # their sum is beyond what half precision holds
+    assert pack.module("nodes.masks").fitted(mask, 1, (400, 400)).mask(0).mean() == pytest.approx(0.875)
+
+
+def test_a_mask_that_looks_inverted_is_named(pack: SimpleNamespace, batch: Batch) -> None:
+    """As Load Image gives that of a picture with transparency. It has a meaning, so it is taken, but not in silence."""
+    images, mask = batch
+    inverted = pack.HarmonizeComposite.execute(images[:1], 1 - mask)
+    assert "The mask is white along most of the picture's border and black inside" in inverted.ui["text"][0]
+    touching = mask.clone()
+    touching[:, 48:, 56:72] = 1  # the object goes on to the picture's border
+    assert "black inside" in pack.HarmonizeComposite.execute(images[:1], 1 - touching).ui["text"][0]
+    assert pack.HarmonizeComposite.execute(images[:1], touching).ui is None
+    assert pack.HarmonizeComposite.execute(images[:1], mask).ui is None
+    masks = mask.repeat(4, 1, 1)
+    masks[2] = 1 - masks[2]
+    assert "The mask of frame 2 is white along" in pack.HarmonizeComposite.execute(images, masks).ui["text"][0]
+    masks[3] = masks[2]
+    said = pack.HarmonizeComposite.execute(images, masks).ui["text"]
+    assert "The mask of frame 2 (and of 1 more) is white along" in said[0] and len(said) == 1
+
+
+def test_the_mask_of_another_picture_is_told_from_one_of_another_size(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch
+    with pytest.raises(pack.error, match=r"is 128 x 200 but the image is 128 x 96; .*that of Paste Object"):
+        pack.HarmonizeComposite.execute(images, torch.ones(1, 200, 128) * torch.linspace(0, 1, 128))
+    with pytest.raises(pack.error, match=r"is 256 x 192 but .*let the node scale the mask"):
+        pack.HarmonizeComposite.execute(images, torch.nn.functional.interpolate(mask[None], scale_factor=2)[0])
+
+
 def test_a_held_frame_is_the_anchors_change(pack: SimpleNamespace, batch: Batch) -> None:
     images, mask = batch
     module = pack.module("nodes.harmonize_composite")
@@ -160,6 +192,18 @@ def test_the_original_takes_the_vaes_shift_back(pack: SimpleNamespace, batch: Ba
         pack.HarmonizeComposite.execute(shifted, mask, original=images[:, :, :64])
     with pytest.raises(pack.error, match="3 originals for 2 images"):
         pack.HarmonizeComposite.execute(shifted, mask, original=images[:1].repeat(3, 1, 1, 1))
+
+
+def test_an_original_with_or_without_alpha(pack: SimpleNamespace, batch: Batch) -> None:
+    images, mask = batch[0][:1].clamp(0, 1), batch[1]
+    clear = torch.cat([images, torch.rand_like(images[..., :1])], -1)
+    shifted = images * 0.9
+    run, outside = pack.HarmonizeComposite.execute, (mask == 0)[0]
+    plain = run(shifted, mask, original=images).args[0]
+    assert torch.equal(run(shifted, mask, original=clear).args[0], plain)
+    layered = run(torch.cat([shifted, clear[..., 3:]], -1), mask, original=images).args[0]
+    assert layered.shape == clear.shape and torch.equal(layered[0, outside], clear[0, outside])
+    assert (layered[..., :3] - plain).abs().max() < 1e-5
 
 
 def test_a_reference_for_each_image(pack: SimpleNamespace, batch: Batch) -> None:
@@ -212,7 +256,7 @@ def test_plain_reference_images_change_the_result(pack: SimpleNamespace, batch: 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda i, m: (i, m[:, :50]), "The mask is 128 x 50 but the image is 128 x 96"),
+        (lambda i, m: (i, m[:, :50]), "The mask is 128 x 50 but the image is 128 x 96; .*connect the composite's own"),
         (lambda i, m: (i, torch.zeros(1, 64, 64)), "paint a mask or connect another"),
         (lambda i, m: (i[:, :88, :120], m), "multiples of 8"),
         (lambda i, m: (i, m.repeat(5, 1, 1)), "5 masks for 4 images"),

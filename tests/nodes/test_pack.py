@@ -10,12 +10,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
 INFO = json.loads((ROOT / "tests/web/object_info.json").read_text())
 OURS = {name: spec for name, spec in INFO.items() if name.startswith("Raiha")}
+STRANGE: list[Any] = ["y" * 5000, [], {}, [1], object(), torch.rand(1, 8, 8, 3), torch.zeros(0), np.ones((3, 3))]
+"""What no widget gives, but a link may."""
 WORKFLOWS = sorted((ROOT / "example_workflows").glob("*.json"))
 
 
@@ -24,6 +27,8 @@ def test_nodes_with_everything_a_user_reads(pack: SimpleNamespace) -> None:
     assert set(schemas) == set(OURS), "tests/web/object_info.json lists what a real ComfyUI served"
     for name, schema in schemas.items():
         assert schema.category == "Raiha" and schema.display_name and schema.description and schema.search_aliases
+        assert schema.search_aliases == OURS[name]["search_aliases"]
+        assert any(w.isascii() for w in schema.search_aliases) and any("\u4e00" <= w[0] <= "\u9fff" for w in schema.search_aliases)
         served = {**OURS[name]["input"]["required"], **OURS[name]["input"].get("optional", {})}
         assert [i.id for i in schema.inputs] == list(served)
         # The strip of photos says itself what to do; a tooltip would lie over the photos.
@@ -41,19 +46,23 @@ def test_every_linked_value_is_checked(pack: SimpleNamespace) -> None:
         sockets: dict[str, Any] = {i.id: None for i in inputs if i.io_type not in ("INT", "FLOAT", "COMBO", "BOOLEAN", "RAIHA_PICKS")}
         for wanted in inputs:
             rubbish: dict[str, list[Any]] = {
-                "INT": [1.5, "x", None],
-                "FLOAT": ["x", None, float("inf")],
-                "BOOLEAN": [7, "x"],
-                "COMBO": ["rubbish", None],
+                "INT": [1.5, "x", None, *STRANGE],
+                "FLOAT": ["x", None, float("inf"), *STRANGE],
+                "BOOLEAN": [7, "x", None, *STRANGE],
+                "COMBO": ["rubbish", None, 5, *STRANGE],
             }
             bad = rubbish.get(wanted.io_type, [])
             if wanted.io_type in ("INT", "FLOAT"):
                 bad += [wanted.min - 1, wanted.max + 1]
-            for value in [] if wanted.id in ("source", "model") else bad:
-                with pytest.raises(pack.error, match=rf"^{wanted.id} is "):
-                    node.execute(**{**sockets, "source": "x"} if "source" in {i.id for i in inputs} else sockets, **{wanted.id: value})
+            for value in bad:
+                if isinstance(value, str) and wanted.id in ("source", "model"):  # the nodes look themselves
+                    continue
+                given = {**sockets, **({"source": "x"} if "source" in {i.id for i in inputs} else {}), wanted.id: value}
+                with pytest.raises(pack.error, match=rf"^{wanted.id} is ") as caught:
+                    node.execute(**given)
+                assert "\n" not in str(caught.value) and len(str(caught.value)) < 300, "a tensor is not printed"
                 tried += 1
-    assert tried > 80
+    assert tried > 300
 
 
 def test_every_socket_is_checked(pack: SimpleNamespace) -> None:
@@ -63,11 +72,34 @@ def test_every_socket_is_checked(pack: SimpleNamespace) -> None:
         for wanted in node.define_schema().inputs:
             if wanted.io_type not in ("IMAGE", "MASK", "RAIHA_INDEX", "RAIHA_REFERENCES", "RAIHA_ATTENTION"):
                 continue
-            for value in ["x", [image], 5] + ([image[0], image[..., :2]] if wanted.io_type == "IMAGE" else []):
-                with pytest.raises(pack.error, match=rf"^{wanted.id} (is a|has the shape)"):
+            shapes = [image[0], image[..., :2], image[:, :0]] if wanted.io_type == "IMAGE" else []
+            kinds = [image.to_sparse(), image.to(torch.complex64), image.to("meta")]
+            for value in ["x", [image], 5, *shapes, *kinds]:
+                with pytest.raises(pack.error, match=rf"^{wanted.id} (is |has the shape)"):
                     pack.module("nodes.comfy")._checked(wanted, value)
                 tried += 1
-    assert tried > 40
+    assert tried > 80
+
+
+def test_what_is_linked_to_lists_and_picks(pack: SimpleNamespace, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Lists whose options are not the whole truth take any text, and nothing else."""
+    for value in ("y" * 5000, "a\0b", "\ud800", ""):
+        for run in (
+            lambda: pack.HarmonizeComposite.execute(*batch, model=value),  # noqa: B023
+            lambda: pack.LoadReferenceIndex.execute(f"photos: {value}"),  # noqa: B023
+        ):
+            with pytest.raises(pack.error) as caught:
+                run()
+            assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+    for value in (5, [1], torch.rand(2), True):
+        assert "press Clear" in pack.RetrieveReferences.validate_inputs(value)
+
+
+def test_gradients_are_let_go(pack: SimpleNamespace, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    images, mask = batch
+    out = pack.HarmonizeComposite.execute(images[:1].clone().requires_grad_(), mask).args[0]
+    assert torch.equal(out, pack.HarmonizeComposite.execute(images[:1], mask).args[0]) and not out.requires_grad
+    assert pack.LoadReferenceIndex.execute("photos: example photos", images=images[:1].clone().requires_grad_()).args[1].startswith("1 ")
 
 
 def test_a_grey_image_is_one_of_three_channels(pack: SimpleNamespace) -> None:

@@ -85,7 +85,7 @@ def test_the_widget_is_told_what_to_show(pack: SimpleNamespace, scene: torch.Ten
     ("change", "says"),
     [
         (lambda b, o, m: (b, o), "no transparency; connect object_mask"),
-        (lambda b, o, m: (b, o, torch.zeros(1, 64, 64)), "paint the object white"),
+        (lambda b, o, m: (b, o, torch.zeros(1, 64, 64)), "connect the MASK of the Load Image that loads the object, or paint"),
         (lambda b, o, m: (b, o, m[:, :99]), r"The object is 378 x 380 but its mask is 378 x 99"),
         (lambda b, o, m: (b, o, m * torch.nan), "NaN"),
         (lambda b, o, m: (b, o * torch.nan, m), "NaN"),

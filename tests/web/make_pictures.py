@@ -53,6 +53,8 @@ FIT = """() => {
     app.canvas.ds.scale = scale
     app.canvas.ds.offset = [75 / scale - x0, 82 / scale - y0]
     app.canvas.setDirty(true, true) }"""
+# So that the strip shows more than the one photo of seven that fits.
+SHOW_ALL = "() => { app.graph._nodes.flatMap((n) => n.widgets ?? []).find((w) => w.name === 'minimum_score').value = 0 }"
 SETTINGS = "async (all) => { for (const [key, value] of Object.entries(all)) await app.extensionManager.setting.set(key, value) }"
 PLACE = """(type) => {
     const n = app.graph._nodes.find((n) => n.type === type), d = app.canvas.ds, r = app.canvas.canvas.getBoundingClientRect()
@@ -114,17 +116,19 @@ class Screens:
 
     def __init__(self, page: Any, url: str):
         self.page = page
+        page.set_default_timeout(400_000)  # a machine may have much else to do
         page.goto(url)
-        page.wait_for_function(READY, timeout=120_000)
+        page.wait_for_function(READY)
 
     def open(self, vue: bool) -> None:
         page = self.page
         page.evaluate(SETTINGS, {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, "Comfy.VueNodes.Enabled": vue})
         page.reload()
-        page.wait_for_function(READY, timeout=120_000)
+        page.wait_for_function(READY)
         page.wait_for_timeout(1500)
         workflow = json.loads((EXAMPLES / "2 with references and attention.json").read_text())
         page.evaluate("w => app.loadGraphData(w, true, true, 'With references')", workflow)
+        page.evaluate(SHOW_ALL)
         page.wait_for_timeout(1000)
         page.evaluate(RUN)
         page.evaluate(FIT)
