@@ -85,4 +85,5 @@ def window_max(x: Tensor, window: int) -> Tensor:
 def block_max(x: Tensor, stride: int) -> Tensor:
     """The highest value in every block of `stride` x `stride` pixels, `(B, C, H // stride, W // stride)`."""
     rows = x.unflatten(2, (-1, stride)).amax(3)
-    return rows.unflatten(3, (-1, stride)).amax(4)
+    highest: Tensor = rows.unflatten(3, (-1, stride)).amax(4)
+    return highest

@@ -391,7 +391,7 @@ class RaihaS(HarmonizationModel):
         """
         if self.training:
             return self._encoded(reference)
-        key = hashlib.sha256(reference.cpu().contiguous().numpy().tobytes()).digest()
+        key = hashlib.sha256(reference.detach().cpu().contiguous().view(torch.uint8).numpy().data).digest()
         found = self._known.pop(key, None) or self._encoded(reference)
         self._known[key] = found  # the last used is the last to go
         for oldest in list(self._known)[:-KEPT]:
