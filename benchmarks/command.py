@@ -51,8 +51,10 @@ def grained(megapixels: float) -> tuple[Image8, Image8]:
 
 
 def python(*arguments: str) -> Callable[[], object]:
-    """A process of its own."""
-    return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    """A process of its own, with modules compiled beforehand, as they are where a package was installed."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    work = partial(subprocess.run, [sys.executable, *arguments], check=True, capture_output=True, env=environment)
+    return work
 
 
 def row(name: str, spent: Spent, unit: Spent | None = None, what: str = "") -> None:
@@ -128,6 +130,7 @@ def main() -> None:
     given = parser.parse_args()
     print("| what | wall s | processor s | ratio |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as folder:
+        python("-c", "import torch; from raiha_core.cli import harmonize")()  # compiles what has not been
         torch_alone = least(python("-c", "import torch"), given.repeats, children=True)
         row("import torch", torch_alone)
         commands(Path(folder), given.megapixels, given.repeats, torch_alone)

@@ -1,6 +1,8 @@
 """Time and peak memory of harmonising, beside what people use today; every figure comes from a process of its own.
 
 python benchmarks/harmonize.py [--megapixels 1 4 12 24] [--repeats 3] [--markdown docs/benchmarks.md]
+
+Where COMFYUI_DIR is a ComfyUI (COMFYUI_PYTHON: the Python that runs it), its node ColorTransfer is measured, too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +24,17 @@ from numpy.typing import NDArray
 from tables import section
 
 Image8 = NDArray[np.uint8]
-METHODS = ("raiha-s", "color-matcher mkl", "color-matcher reinhard", "OpenCV seamlessClone", "scikit-image match_histograms")
+COMFYUI = "ComfyUI ColorTransfer mkl_lab"
+METHODS = (
+    "raiha-s",
+    "raiha-s, float32",
+    "raiha-s, kept loaded",
+    "color-matcher mkl",
+    "color-matcher reinhard",
+    "OpenCV seamlessClone",
+    "scikit-image match_histograms",
+    COMFYUI,
+)
 
 HEAD = """The best of the repeats on {cores} core(s) ({machine}, Python {python}), 8-bit RGB, a foreground over a quarter of the picture;
 every row is a process of its own, so peak memory includes the interpreter and the libraries. raiha-s includes loading the
@@ -45,13 +58,14 @@ def scene(megapixels: float) -> tuple[Image8, NDArray[np.float32]]:
     return photo, mask
 
 
-def raiha(photo: Image8, mask: NDArray[np.float32]) -> Callable[[], Any]:
-    """The shipped model, loading included."""
+def raiha(photo: NDArray[Any], mask: NDArray[np.float32], kept: bool) -> Callable[[], Any]:
+    """The shipped model, loading included unless it is kept."""
+    from raiha_core.harmonizer import Harmonizer
+
+    harmonizer = Harmonizer() if kept else None
 
     def work() -> Any:
-        from raiha_core.harmonizer import Harmonizer
-
-        return Harmonizer().harmonize(photo, mask).image
+        return (harmonizer or Harmonizer()).harmonize(photo, mask).image
 
     return work
 
@@ -100,11 +114,12 @@ def match_histograms(photo: Image8, mask: NDArray[np.float32]) -> Callable[[], A
 def prepare(method: str, megapixels: float) -> Callable[[], Any]:
     """What is to be timed, with imports of the peers and the scene done."""
     photo, mask = scene(megapixels)
-    if method == "raiha-s":
+    if method.startswith("raiha-s"):
         import torch
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-        return raiha(photo, mask)
+        floats = method.endswith("float32")
+        return raiha((photo / 255).astype(np.float32) if floats else photo, mask, method.endswith("kept loaded"))
     if method.startswith("color-matcher"):
         return color_matcher(photo, mask, method.split()[1])
     return seamless_clone(photo, mask) if method.startswith("OpenCV") else match_histograms(photo, mask)
@@ -126,8 +141,14 @@ def measure_here(method: str, megapixels: float, repeats: int) -> dict[str, floa
 
 def measure(method: str, megapixels: float, repeats: int) -> dict[str, float] | None:
     """`measure_here` in a fresh process; None where the method fails."""
-    command = [sys.executable, __file__, "--one", method, str(megapixels), "--repeats", str(repeats)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--one", method, str(megapixels)]
+        if method == COMFYUI:
+            photo, mask = scene(megapixels)
+            np.savez(Path(folder) / "scene.npz", photo=photo, mask=mask)
+            python, beside = os.environ.get("COMFYUI_PYTHON", sys.executable), Path(__file__).with_name("color_transfer.py")
+            command = [python, str(beside), os.environ["COMFYUI_DIR"], str(Path(folder) / "scene.npz")]
+        done = subprocess.run([*command, "--repeats", str(repeats)], capture_output=True, text=True, check=False)
     if done.returncode:
         print(f"{method} at {megapixels} MP failed: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
         return None
@@ -135,17 +156,25 @@ def measure(method: str, megapixels: float, repeats: int) -> dict[str, float] | 
     return result
 
 
+def methods_here() -> list[str]:
+    """What can be measured on this machine."""
+    return [m for m in METHODS if m != COMFYUI or os.environ.get("COMFYUI_DIR")]
+
+
 def table(rows: dict[float, dict[str, dict[str, float] | None]]) -> str:
-    """Markdown: seconds, ratio to raiha-s, and memory for every size and method."""
-    lines = ["| megapixels | method | seconds | times raiha-s | first call | peak MB |", "| --- | --- | --- | --- | --- | --- |"]
+    """Markdown: seconds, ratio to raiha-s, growth beside the smallest size, and memory for every size and method."""
+    lines = ["| megapixels | method | seconds | times raiha-s | times the first size | first call | peak MB |", "| --- " * 7 + "|"]
+    smallest = rows[min(rows)]
     for megapixels, by_method in rows.items():
         base = by_method["raiha-s"]
         for method, r in by_method.items():
-            if r is None or base is None:
-                lines.append(f"| {megapixels:g} | {method} | failed | | | |")
+            small = smallest[method]
+            if r is None or base is None or small is None:
+                lines.append(f"| {megapixels:g} | {method} | failed | | | | |")
                 continue
-            ratio = r["seconds"] / base["seconds"]
-            lines.append(f"| {megapixels:g} | {method} | {r['seconds']:.2f} | {ratio:.2f} | {r['first']:.2f} | {r['megabytes']:.0f} |")
+            ratios = [f"{r['seconds'] / other['seconds']:.2f}" for other in (base, small)]
+            cells = [f"{megapixels:g}", method, f"{r['seconds']:.2f}", *ratios, f"{r['first']:.2f}", f"{r['megabytes']:.0f}"]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -160,7 +189,8 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(measure_here(arguments.one[0], float(arguments.one[1]), arguments.repeats)))
         return
-    rows = {mp: {m: measure(m, mp, arguments.repeats) for m in METHODS} for mp in arguments.megapixels}
+    methods = methods_here()
+    rows = {mp: {m: measure(m, mp, arguments.repeats) for m in methods} for mp in arguments.megapixels}
     text = table(rows)
     print(text)
     if arguments.markdown:

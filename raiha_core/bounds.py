@@ -7,8 +7,9 @@ paper. The answer is then taken back, as far as it must be, towards leaving the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -69,32 +70,61 @@ def bounded(transform: ColorTransform, composite: Tensor, mask: Tensor) -> Color
     Raises:
         RaihaError: the answer is not finite.
     """
-    rgb, weight = composite.float().clamp(0, 1), mask.float() / mask.sum()
+    inner = _around(mask)
+    columns, rows = inner[3], inner[2]
+    rgb, weight = composite.float().clamp(0, 1), mask.float()[inner] / mask.sum()
     at = (torch.arange(rgb.shape[-1], device=rgb.device) + 0.5) / rgb.shape[-1]
-    moved = transform(rgb, at, at).to(rgb)
+    moved = transform(rgb[inner], at[columns], at[rows]).to(rgb)
     if not bool(moved.isfinite().all()):
         raise RaihaError("The model's answer is not finite, so nothing was written; its checkpoint is damaged, use another.")
-    if _fits(rgb, moved, rgb, weight):
+    before, scene = rgb[inner], _quantiles(_grey(rgb), (0.05, 0.95))
+    old = _measured(before, weight)
+    if _fits(old, _measured(moved, weight), scene):
         return transform
     low, high = 0.0, 1.0
     for _ in range(_TRIES):
         middle = (low + high) / 2
-        low, high = (middle, high) if _fits(rgb, torch.lerp(rgb, moved, middle), rgb, weight) else (low, middle)
+        fits = _fits(old, _measured(torch.lerp(before, moved, middle), weight), scene)
+        low, high = (middle, high) if fits else (low, middle)
     return damped(transform, low)
 
 
-def _fits(before: Tensor, after: Tensor, scene: Tensor, weight: Tensor) -> bool:
-    def grey(x: Tensor) -> Tensor:
-        return torch.einsum("c,bchw->bhw", x.new_tensor(_LUMA), x.clamp(0, 1))[:, None]
+def _around(mask: Tensor) -> tuple[slice, ...]:
+    """The box of what a mask `(1, 1, S, S)` covers, with the pixels beside it."""
+    inside = mask[0, 0] > 0
+    lines = [inside.any(dim).nonzero()[:, 0] for dim in (1, 0)]
+    return (slice(None), slice(None), *(slice(max(0, int(n[0]) - 1), int(n[-1]) + 2) for n in lines))
 
-    old, new = grey(before), grey(after)
-    mean_old, mean_new = (old * weight).sum(), (new * weight).sum()
-    seen = torch.quantile(grey(scene).flatten(), scene.new_tensor([0.05, 0.95]))
-    spread_old, spread_new = (((x - m).square() * weight).sum().sqrt() for x, m in ((old, mean_old), (new, mean_new)))
-    dark = mean_new >= _ROOM * torch.minimum(seen[0], mean_old) - 1e-4
-    bright = 1 - mean_new >= _ROOM * (1 - torch.maximum(seen[1], mean_old)) - 1e-4
-    drawn = spread_new >= _CONTRAST * spread_old - 1e-4
-    kept = _lost(after, weight) - _lost(before, weight) <= _LOST
+
+class _Measured(NamedTuple):
+    """Of an object: its mean brightness and its contrast, and the share of it without any drawing in it."""
+
+    mean: Tensor
+    spread: Tensor
+    lost: Tensor
+
+
+def _measured(rgb: Tensor, weight: Tensor) -> _Measured:
+    grey = _grey(rgb)
+    mean = (grey * weight).sum()
+    return _Measured(mean, ((grey - mean).square() * weight).sum().sqrt(), _lost(rgb, weight))
+
+
+def _grey(rgb: Tensor) -> Tensor:
+    return torch.einsum("c,bchw->bhw", rgb.new_tensor(_LUMA), rgb.clamp(0, 1))[:, None]
+
+
+def _quantiles(x: Tensor, shares: tuple[float, ...]) -> Tensor:
+    """As `torch.quantile` of all values, which sorts them."""
+    return x.new_tensor(np.quantile(x.flatten().cpu().numpy(), shares))
+
+
+def _fits(before: _Measured, after: _Measured, scene: Tensor) -> bool:
+    """Whether an object may become so, in a scene whose 5th and 95th percentile of brightness are given."""
+    dark = after.mean >= _ROOM * torch.minimum(scene[0], before.mean) - 1e-4
+    bright = 1 - after.mean >= _ROOM * (1 - torch.maximum(scene[1], before.mean)) - 1e-4
+    drawn = after.spread >= _CONTRAST * before.spread - 1e-4
+    kept = after.lost - before.lost <= _LOST
     return bool(dark & bright & drawn & kept)
 
 

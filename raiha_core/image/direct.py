@@ -12,8 +12,9 @@ from PIL import Image
 
 from .limits import LARGE
 
-_JPEG = 4_000_000
-"""Pixels from which on a JPEG counts as large: it takes a third of the time so; with a PNG memory alone is the reason."""
+DIRECT = 4_000_000
+"""Pixels from which on a JPEG counts as large, and a grey PNG, as masks are: they take less time so. With other PNGs memory alone
+is the reason."""
 KIND = "direct"
 """What `PER_PIXEL` calls it."""
 
@@ -21,7 +22,9 @@ KIND = "direct"
 def serves(image: Image.Image, file: Path) -> bool:
     """Whether an opened picture is large, whole and of a plain kind: 8 bits, grey or RGB, opaque, not held as coefficients first."""
     plain = image.mode in ("L", "RGB") and "transparency" not in image.info and not image.info.get("progressive")
-    large = plain and image.width * image.height >= {"PNG": LARGE, "JPEG": min(_JPEG, LARGE)}.get(image.format or "", float("inf"))
+    fast = image.format == "JPEG" or (image.format == "PNG" and image.mode == "L")
+    least = min(DIRECT, LARGE) if fast else LARGE if image.format == "PNG" else float("inf")
+    large = plain and image.width * image.height >= least
     return large and (image.format == "PNG" or _whole(file))
 
 

@@ -30,6 +30,7 @@ from .spaces import inks_to_srgb, space_of
 _FORMATS = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "DIB", "AVIF", "HEIF", "PPM", "TGA", "JPEG2000", "PSD", "ICO", "PCX", "SGI", "QOI"]
 """What Pillow may read for us: pictures only, none of the formats that start other programs."""
 _ICON = b"\0\0\1\0"
+_JPEG = b"\xff\xd8\xff"
 _bomb_lock = threading.Lock()
 
 
@@ -116,7 +117,8 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
     if head.startswith(_ICON):  # so does that of icons
         for height, width in _icon_sizes(file):
             _check(file, "ICO", height, width)
-    with Image.open(file, formats=pillow_formats()) as image:
+    # To learn of the other formats Pillow imports dozens of modules.
+    with Image.open(file, formats=["JPEG"] if head.startswith(_JPEG) else pillow_formats()) as image:
         large = direct.serves(image, file)
         _check(file, direct.KIND if large else image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)

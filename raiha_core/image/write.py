@@ -13,6 +13,7 @@ from ..atomic import atomically
 from ..errors import RaihaError
 from ..suffixes import WRITABLE
 from . import png, tiff
+from .direct import DIRECT
 from .limits import LARGE
 from .picture import Picture, as_path, checked, to_8_bit
 
@@ -70,8 +71,8 @@ def write_image(path: str | os.PathLike[str], picture: Picture) -> Path:
 
 
 def _write_with_pillow(part: Path, picture: Picture) -> None:
-    large = part.suffix in (".jpg", ".jpeg") and picture.rgb.shape[0] * picture.rgb.shape[1] >= LARGE
-    # Of a large picture Pillow would make a copy of four bytes for a pixel: it writes the metadata alone.
+    large = part.suffix in (".jpg", ".jpeg") and picture.rgb.shape[0] * picture.rgb.shape[1] >= min(DIRECT, LARGE)
+    # Of a large picture Pillow would make a copy of four bytes for a pixel: it writes the metadata alone. The file is the same.
     image = picture.with_rgb(picture.rgb[:1, :1]).pil() if large else picture.pil()
     options: dict[str, Any] = {"icc_profile": picture.icc, "exif": picture.exif or b""}
     if picture.xmp and (part.suffix == ".webp" or len(picture.xmp) <= _XMP_OF_JPEG):
@@ -90,14 +91,14 @@ def _write_large_jpeg(part: Path, picture: Picture) -> None:
     """A JPEG of a large picture, with the metadata of the small one that lies there."""
     import imagecodecs
 
-    data = bytes(imagecodecs.jpeg8_encode(to_8_bit(picture.native(), picture.white), level=95, subsampling="444"))
+    data = imagecodecs.jpeg8_encode(to_8_bit(picture.native(), picture.white), level=95, subsampling="444")
     small = part.read_bytes()
     with part.open("wb") as file:
         file.write(small[: _after_metadata(small)])
         file.write(memoryview(data)[_after_metadata(data) :])
 
 
-def _after_metadata(data: bytes) -> int:
+def _after_metadata(data: bytes | bytearray) -> int:
     """Where a JPEG's first segment begins that is neither its beginning nor an application's."""
     at = 2
     while data[at] == 0xFF and 0xE0 <= data[at + 1] <= 0xEF:

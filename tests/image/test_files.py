@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from dataclasses import replace
+from functools import partial
 from io import BytesIO
 
 import imagecodecs
@@ -273,6 +275,29 @@ def test_jpeg_is_written_at_full_chroma_resolution(tmp_path):
     stripes[:, 1::2] = (0, 0, 255)
     back = read_image(write_image(tmp_path / "x.jpg", from_array(stripes))).rgb.astype(int)
     assert np.abs(back - stripes).max() < 40
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_jpeg_of_many_pixels_is_the_file_that_pillow_writes(tmp_path, samples, exif_of, monkeypatch, channels):
+    from raiha_core.image import write
+
+    picture = replace(from_array(samples(37, 53, channels, np.uint8)), exif=exif_of(1), xmp=b"<x:xmpmeta/>")
+    slow = write_image(tmp_path / "slow.jpg", picture).read_bytes()
+    monkeypatch.setattr(write, "DIRECT", 1)
+    monkeypatch.setattr(Image.Image, "save", saved := _Saved(Image.Image.save))
+    assert write_image(tmp_path / "fast.jpg", picture).read_bytes() == slow
+    assert saved.size == (1, 1), "Pillow encoded the picture"
+
+
+class _Saved:
+    """Pillow's `save`, which notes the size of what was saved."""
+
+    def __init__(self, save):
+        self.save, self.size = save, None
+
+    def __get__(self, image, owner=None):
+        self.size = image.size
+        return partial(self.save, image)
 
 
 @pytest.mark.parametrize("name", ["x.xyz", "x", "none/x.png", "folder.png"])

@@ -124,7 +124,8 @@ def test_a_reference_that_is_not_trusted_changes_nothing(inputs: tuple[torch.Ten
             model.trust[-1].weight.zero_()  # type: ignore[operator, union-attr]
         # The tokens alone: that there are references at all is told to the head beside.
         scene = model._scene(composite, mask)
-        with_it, without = (model._attend(scene, looked)[0] for looked in (model._references(refs, scene), None))
+        offered = model._offered(model._encoded(refs.flatten(0, 1)), len(refs), scene)
+        with_it, without = (model._attend(scene, looked, False)[0] for looked in (offered, None))
         return float((with_it - without).detach().abs().max())
 
     assert distance(-40.0) < 1e-5 < 1e-2 < distance(5.0)
@@ -147,6 +148,65 @@ def test_window_means_are_those_of_pooling_layers(window: int, stride: int) -> N
     for inside in (True, False):
         expected = torch.nn.functional.avg_pool2d(x, window, stride, (window - stride) // 2, count_include_pad=not inside)
         torch.testing.assert_close(window_mean(x, window, stride, inside), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_window_maxima_are_those_of_pooling_layers() -> None:
+    from raiha_core.models.pooling import block_max, window_max
+
+    x = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(window_max(x, 5), torch.nn.functional.max_pool2d(x, 5, 1, 2))
+    assert torch.equal(window_max(x[..., :2], 7), torch.nn.functional.max_pool2d(x[..., :2], 7, 1, 3))
+    assert torch.equal(block_max(x, 8), torch.nn.functional.max_pool2d(x, 8))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_what_predicts_answers_as_what_is_trained(inputs: tuple[torch.Tensor, torch.Tensor], count: int) -> None:
+    composite, mask = inputs
+    shipped = load_model("raiha-s")
+    assert isinstance(shipped, RaihaS)
+    references = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(k)) for k in range(count)]
+    stacked = torch.stack(references, 1).expand(2, -1, -1, -1, -1) if count else None
+    trained = shipped(composite, mask, stacked, attention=True)  # keeps gradients, attends densely
+    assert trained.matrix.requires_grad
+    for _ in range(2):  # the second time references are remembered
+        together = shipped.predict_batch(composite, mask, references or None, caution=0.0)
+        for i, transform in enumerate(together):
+            alone = shipped.predict(composite[i : i + 1], mask[i : i + 1], references or None, attention=True, caution=0.0)
+            assert isinstance(alone.transform, AffineMap) and isinstance(transform, AffineMap) and alone.attention is not None
+            torch.testing.assert_close(alone.transform.matrix, trained.matrix[i].detach(), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(transform.matrix, trained.matrix[i].detach(), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(alone.attention.weights, trained.weights[i].detach(), atol=1e-5, rtol=1e-3)
+
+
+def test_weights_that_were_changed_are_what_predicts(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    composite, mask = (x[:1] for x in inputs)
+    reference = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))]
+    shipped = load_model("raiha-s")
+
+    def matrix() -> torch.Tensor:
+        found = shipped.predict(composite, mask, reference).transform
+        assert isinstance(found, AffineMap)
+        return found.matrix
+
+    before, state = matrix(), {k: v.clone() for k, v in shipped.state_dict().items()}
+    with torch.no_grad():
+        shipped.get_parameter("backbone.stem.0.0.weight").mul_(1.5)  # folded, and behind what is remembered of the reference
+    changed = matrix()
+    assert float((changed - before).abs().max()) > 1e-3
+    shipped.load_state_dict(state)
+    assert torch.equal(matrix(), before)
+
+
+def test_a_reference_is_encoded_once(inputs: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    composite, mask = (x[:1] for x in inputs)
+    references = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(k)) for k in range(2)]
+    encode, seen = RaihaS._encoded, []
+    monkeypatch.setattr(RaihaS, "_encoded", lambda self, r: seen.append(len(r)) or encode(self, r))  # type: ignore[func-returns-value]
+    shipped = load_model("raiha-s")
+    for _ in range(3):
+        shipped.predict(composite, mask, references)
+        shipped.predict_batch(composite, mask, [references[1].clone()])
+    assert seen == [1, 1]
 
 
 def test_a_map_sampled_on_a_grid_is_the_map_at_those_pixels() -> None:

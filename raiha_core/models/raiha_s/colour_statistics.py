@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
 import torch
 from torch import Tensor
 
 HISTOGRAM_BINS = 16
 CHROMA_BINS = 10
 DESCRIPTOR = 3 + 6 + 4 * HISTOGRAM_BINS + CHROMA_BINS * CHROMA_BINS
-"""Length of what `describe` returns for one region."""
+"""Length of what `described` says of one region."""
 
 
 def moments(rgb: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,17 +30,32 @@ def moments(rgb: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     return mean, torch.einsum("bin,bjn->bij", centred * weight, centred) / total[:, :, None]
 
 
-def soft_bins(index: Tensor, weight: Tensor, bins: int) -> Tensor:
-    """Histogram of fractional positions `(B, N)` in [0, bins - 1], each vote shared by the two nearest bins."""
-    low = index.floor().clamp(0, bins - 2)
-    share = index - low
-    out = torch.zeros(index.shape[0], bins, dtype=weight.dtype, device=weight.device)
-    low = low.long()
-    return out.scatter_add_(1, low, weight * (1 - share)).scatter_add_(1, low + 1, weight * share)
+class Votes(NamedTuple):
+    """Fractional positions as votes for the bins beside them: `low` `(B, N)` int64, and the `share` of the next bin, `(B, N)`."""
+
+    low: Tensor
+    share: Tensor
 
 
-def describe(rgb: Tensor, weight: Tensor) -> Tensor:
-    """Describe a region's colours.
+def votes(index: Tensor, bins: int) -> Votes:
+    """Positions `(B, N)` in [0, bins - 1] as votes."""
+    low = index.floor().clamp_(0, bins - 2)
+    return Votes(low.long(), index - low)
+
+
+def histogram(at: Votes, weight: Tensor, bins: int) -> Tensor:
+    """Weighted histogram, `(B, bins)`; `weight` is `(B, N)`."""
+    out = torch.zeros(weight.shape[0], bins, dtype=weight.dtype, device=weight.device)
+    upper = weight * at.share
+    return out.scatter_add_(1, at.low, weight - upper).scatter_add_(1, at.low + 1, upper)
+
+
+Moments: TypeAlias = tuple[Tensor, Tensor]
+"""Mean `(B, 3)` and covariance `(B, 3, 3)`."""
+
+
+def described(rgb: Tensor, weights: Sequence[Tensor]) -> list[tuple[Moments, Tensor]]:
+    """Describe the colours of several regions of a picture.
 
     Mean (3), square roots of the covariance's upper triangle with sign (6), histograms of luminance, red, green and
     blue (16 each), and a chroma histogram over (r - g, (r + g) / 2 - b), 10 x 10. Histograms enter as square roots
@@ -45,31 +63,40 @@ def describe(rgb: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         rgb: `(B, 3, N)` in [0, 1].
-        weight: `(B, 1, N)`.
+        weights: `(B, 1, N)` for every region.
 
     Returns:
-        `(B, DESCRIPTOR)`.
+        for every region its moments and its description, `(B, DESCRIPTOR)`.
     """
+    x = rgb.clamp(0, 1)
+    red, green, blue = x.unbind(1)
+    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
+    single = [votes(c * (HISTOGRAM_BINS - 1), HISTOGRAM_BINS) for c in (luminance, red, green, blue)]
+    # Chroma is mostly small: a square root gives the neutral centre more bins.
+    pair = (red - green, (red + green) / 2 - blue)
+    u, v = (votes((signed_root(c) + 1) / 2 * (CHROMA_BINS - 1), CHROMA_BINS) for c in pair)
+    corner = u.low * CHROMA_BINS + v.low
+    return [_described(rgb, weight, single, corner, u.share, v.share) for weight in weights]
+
+
+def _described(rgb: Tensor, weight: Tensor, single: list[Votes], corner: Tensor, du: Tensor, dv: Tensor) -> tuple[Moments, Tensor]:
     mean, covariance = moments(rgb, weight)
     upper = torch.triu_indices(3, 3, device=rgb.device)
-    spread = covariance[:, upper[0], upper[1]]
-    spread = spread.sign() * (spread.abs() + 1e-6).sqrt()
+    spread = signed_root(covariance[:, upper[0], upper[1]])
     w = (weight / weight.sum(2, keepdim=True).clamp_min(1e-6))[:, 0]
-    x = rgb.clamp(0, 1)
-    luminance = 0.299 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2]
-    rows = [soft_bins(c * (HISTOGRAM_BINS - 1), w, HISTOGRAM_BINS) for c in (luminance, x[:, 0], x[:, 1], x[:, 2])]
-    # Chroma is mostly small: a square root gives the neutral centre more bins.
-    u, v = x[:, 0] - x[:, 1], (x[:, 0] + x[:, 1]) / 2 - x[:, 2]
-    u, v = ((c.sign() * (c.abs() + 1e-6).sqrt() + 1) / 2 * (CHROMA_BINS - 1) for c in (u, v))
-    ui, du = u.floor().clamp(0, CHROMA_BINS - 2), u - u.floor().clamp(0, CHROMA_BINS - 2)
-    chroma = torch.zeros(len(x), CHROMA_BINS * CHROMA_BINS, dtype=x.dtype, device=x.device)
-    vi = v.floor().clamp(0, CHROMA_BINS - 2)
-    dv = v - vi
-    for i, wu in ((0, 1 - du), (1, du)):
-        for j, wv in ((0, 1 - dv), (1, dv)):
-            chroma.scatter_add_(1, ((ui + i) * CHROMA_BINS + vi + j).long(), w * wu * wv)
+    rows = [histogram(at, w, HISTOGRAM_BINS) for at in single]
+    chroma = torch.zeros(len(w), CHROMA_BINS * CHROMA_BINS, dtype=w.dtype, device=w.device)
+    right = w * du
+    for i, across in ((0, w - right), (1, right)):
+        below = across * dv
+        chroma.scatter_add_(1, corner + i * CHROMA_BINS, across - below).scatter_add_(1, corner + i * CHROMA_BINS + 1, below)
     histograms = torch.cat([*rows, chroma], 1)
-    return torch.cat([mean, spread, (histograms + 1e-5).sqrt()], 1)
+    return (mean, covariance), torch.cat([mean, spread, (histograms + 1e-5).sqrt()], 1)
+
+
+def signed_root(x: Tensor) -> Tensor:
+    """The square root of the magnitude, with the sign."""
+    return x.sign() * (x.abs() + 1e-6).sqrt()
 
 
 def fit_affine(source: Tensor, target: Tensor, weight: Tensor, ridge: Tensor | float) -> tuple[Tensor, Tensor]:

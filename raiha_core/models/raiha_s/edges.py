@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..pooling import window_mean
 from .backbone import STRIDE
-from .colour_statistics import fit_affine, soft_bins
+from .colour_statistics import fit_affine, histogram, signed_root, votes
 
 
 class Edge(NamedTuple):
@@ -76,8 +76,8 @@ def step_histogram(rgb: Tensor, mask: Tensor) -> Tensor:
     r, g, b = step.unbind(1)
     rows = []
     for value in ((r + g + b) / 3, r - g, (r + g) / 2 - b):
-        signed = value.sign() * (value.abs() + 1e-6).sqrt()
-        rows.append(soft_bins((signed.clamp(-0.9, 0.9) / 1.8 + 0.5) * (STEP_BINS - 1), weight, STEP_BINS))
+        at = votes((signed_root(value).clamp(-0.9, 0.9) / 1.8 + 0.5) * (STEP_BINS - 1), STEP_BINS)
+        rows.append(histogram(at, weight, STEP_BINS))
     return (torch.cat(rows, 1) + 1e-5).sqrt()
 
 

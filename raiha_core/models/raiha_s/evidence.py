@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..pooling import window_mean
+from ..pooling import block_max, window_mean
 from .backbone import STRIDE
-from .colour_statistics import describe, moments
+from .colour_statistics import described
 from .edges import Edge, edge_colours, spread_inside, step_histogram
 from .layers import token_colours
 
@@ -65,12 +64,13 @@ def observe(composite: Tensor, mask: Tensor) -> Evidence:
         composite: `(B, 3, S, S)`, sRGB in [0, 1], S divisible by 32.
         mask: `(B, 1, S, S)` in [0, 1], as `shown_mask` gives it.
     """
-    own = (F.max_pool2d(mask, STRIDE) > 0.02).to(composite.dtype)
-    colours = torch.where(own > 0, token_colours(composite, mask), token_colours(composite, 1 - mask))
+    own = (block_max(mask, STRIDE) > 0.02).to(composite.dtype)
+    touched = own.repeat_interleave(STRIDE, 2).repeat_interleave(STRIDE, 3) > 0
+    colours = token_colours(composite, torch.where(touched, mask, 1 - mask))
     edge = edge_colours(composite, mask)
     # Statistics need no more than every second row and column.
     pixels, inner = composite[..., ::2, ::2].flatten(2), mask[..., ::2, ::2].flatten(2)
-    front, back = moments(pixels, inner), moments(pixels, 1 - inner)
+    (front, described_front), (back, described_back) = described(pixels, (inner, 1 - inner))
     return Evidence(
         colours=colours,
         own=own,
@@ -80,7 +80,7 @@ def observe(composite: Tensor, mask: Tensor) -> Evidence:
         weight=edge.weight,
         spread=spread_inside(edge),
         steps=step_histogram(composite, mask),
-        described=torch.cat([describe(pixels, inner), describe(pixels, 1 - inner), back[1].flatten(1) * 4], 1),
+        described=torch.cat([described_front, described_back, back[1].flatten(1) * 4], 1),
         front_mean=front[0],
         front_covariance=front[1],
         back_mean=back[0],

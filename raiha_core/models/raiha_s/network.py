@@ -9,6 +9,7 @@ colour fit is offered to the head, which learns how far to trust it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -25,11 +26,14 @@ from .backbone import WIDTHS, Backbone, ConvNorm
 from .colour_statistics import DESCRIPTOR, fit_affine, moments
 from .edges import EDGE, STEPS, edge_evidence
 from .evidence import Evidence, observe, shown_mask
+from .folded import folded
 from .layers import Block, Wide, masked_mean, token_colours, zeros
 from .outline import Found, Outline, outlined
 
 KEY = 64
 TRUNK = 64
+KEPT = 32
+"""References that are remembered, half a megabyte each."""
 COLOUR = 6  # mean and spread of a token's colours
 
 
@@ -40,7 +44,7 @@ class Output(NamedTuple):
         matrix: `(B, 12, h, w)`, per-token affine transforms as in `AffineMap`.
         overall: `(B, 12, 1, 1)`, the global transform alone.
         touched: `(B,)`, logit of the belief that the foreground does not belong yet; all changes are scaled by it.
-        weights: `(B, h * w, (1 + R) * h * w)`, attention of every token (only foreground rows mean anything).
+        weights: attention of every picture's foreground tokens `(Q, (1 + R) * h * w)`, where it was asked for.
         foreground: `(B, h * w)` bool, tokens touched by the object.
         outline: where the objects end.
     """
@@ -48,7 +52,7 @@ class Output(NamedTuple):
     matrix: Tensor
     overall: Tensor
     touched: Tensor
-    weights: Tensor
+    weights: tuple[Tensor, ...]
     foreground: Tensor
     outline: Found
 
@@ -60,6 +64,20 @@ class _ReferenceTokens(NamedTuple):
     values: Tensor
     bias: Tensor
     summary: Tensor
+
+
+class _Encoded(NamedTuple):
+    """N references as they are known whatever the composite.
+
+    `keys` `(N, KEY, h * w)`, `values` `(N, TRUNK + COLOUR, h * w)`, the colours' `mean` `(N, 3)` and `covariance` `(N, 3, 3)`, and
+    `pooled` features `(N, C)`.
+    """
+
+    keys: Tensor
+    values: Tensor
+    mean: Tensor
+    covariance: Tensor
+    pooled: Tensor
 
 
 class _Scene(NamedTuple):
@@ -128,6 +146,7 @@ class RaihaS(HarmonizationModel):
         self.outline = Outline()
         # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
         self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
+        self._known: dict[bytes, _Encoded] = {}  # of a twin that predicts
         self.edgeless = 0.3  # share of training pictures of whose edge nothing is said
 
     def config(self) -> dict[str, Any]:
@@ -145,16 +164,19 @@ class RaihaS(HarmonizationModel):
         ]
         return torch.cat([self.reduce8(f.eighth), *up], 1), f.last
 
-    def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None) -> Output:
+    def forward(self, composite: Tensor, mask: Tensor, references: Tensor | None = None, attention: bool = False) -> Output:
         """Predict colour transforms.
 
         Args:
             composite: `(B, 3, S, S)`, sRGB in [0, 1], S divisible by 32.
             mask: `(B, 1, S, S)` in [0, 1], as `shown_mask` gives it.
             references: `(B, R, 3, S, S)`, `(1, R, 3, S, S)` where all composites share them, or None.
+            attention: also say where the foreground looked.
         """
-        scene = self._scene(composite, mask)
-        return self._answer(scene, self._references(references, scene))
+        scene, offered = self._scene(composite, mask), None
+        if references is not None and references.shape[1]:
+            offered = self._offered(self._encoded(references.flatten(0, 1)), references.shape[0], scene)
+        return self._answer(scene, offered, attention)
 
     def _scene(self, composite: Tensor, mask: Tensor) -> _Scene:
         """What is known of the composites before any reference is looked at."""
@@ -185,8 +207,13 @@ class RaihaS(HarmonizationModel):
             outline=outline,
         )
 
-    def _attend(self, scene: _Scene, offered: _ReferenceTokens | None) -> tuple[Tensor, Tensor]:
-        """What every token finds elsewhere, `(B, TRUNK + COLOUR, h, w)`, and the weights."""
+    def _attend(self, scene: _Scene, offered: _ReferenceTokens | None, attention: bool) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """What every foreground token finds elsewhere.
+
+        Returns:
+            `(B, TRUNK + COLOUR, h, w)`; the length of every token's row of weights `(B, 1, h, w)`, which says how concentrated they
+            are; and the weights as in `Output`. Of other tokens the first two mean nothing.
+        """
         b, _, h, w = scene.x.shape
         keys, values = scene.keys, torch.cat([scene.x.float(), scene.evidence.colours], 1).flatten(2)
         allowed, bias = scene.evidence.own.flatten(1) == 0, torch.zeros(b, h * w, device=keys.device)
@@ -194,18 +221,33 @@ class RaihaS(HarmonizationModel):
         if offered is not None:
             everywhere, values = torch.cat([keys, offered.keys], 2), torch.cat([values, offered.values], 2)
             allowed, bias = torch.cat([allowed, torch.ones_like(offered.bias, dtype=torch.bool)], 1), torch.cat([bias, offered.bias], 1)
-        attended, weights = cosine_attention(keys, everywhere, values, allowed, self.scale.clamp(1, 50), bias)
-        attended = attended.float()
-        return attended.reshape(b, -1, h, w), weights
+        scale = self.scale.clamp(1, 50)
+        if torch.is_grad_enabled():
+            attended, weights = cosine_attention(keys, everywhere, values, allowed, scale, bias)
+            # How concentrated the attention is is not taught, which would cost as much as attending.
+            length = torch.linalg.vector_norm(weights.detach(), dim=2, dtype=torch.float32)
+            said = tuple(rows[own] for rows, own in zip(weights, ~allowed[:, : h * w], strict=True)) if attention else ()
+            return attended.float().reshape(b, -1, h, w), length.reshape(b, 1, h, w), said
+        # Only the foreground asks, and only what is not foreground answers: a small part of all pairs.
+        found, length, said = values.new_zeros(b, values.shape[1], h * w), values.new_zeros(b, h * w), ()
+        for i in range(b):
+            ask, answer = (~allowed[i, : h * w]).nonzero()[:, 0], allowed[i].nonzero()[:, 0]
+            there = (everywhere[i : i + 1, :, answer], values[i : i + 1, :, answer])
+            every = torch.ones_like(answer, dtype=torch.bool)[None]
+            attended, weights = cosine_attention(keys[i : i + 1, :, ask], *there, every, scale, bias[i : i + 1, answer])
+            found[i, :, ask] = attended[0].float()
+            length[i, ask] = torch.linalg.vector_norm(weights[0], dim=1, dtype=torch.float32)
+            if attention:
+                said = (*said, weights.new_zeros(len(ask), allowed.shape[1]).index_copy_(1, answer, weights[0]))
+        return found.reshape(b, -1, h, w), length.reshape(b, 1, h, w), said
 
-    def _answer(self, scene: _Scene, offered: _ReferenceTokens | None) -> Output:
+    def _answer(self, scene: _Scene, offered: _ReferenceTokens | None, attention: bool) -> Output:
         """The transforms, given what the references offer, if there are any."""
         x, seen_here = scene.x, scene.evidence
         colours, own = seen_here.colours, seen_here.own
-        b, _, h, w = x.shape
-        match, weights = self._attend(scene, offered)
-        # How concentrated the attention is says how good the match is; it is not taught, which would cost as much as attending.
-        sharp = torch.linalg.vector_norm(weights.detach(), dim=2, dtype=torch.float32).clamp_min(1e-4).log().reshape(b, 1, h, w) / 4 + 0.5
+        b = len(x)
+        match, length, weights = self._attend(scene, offered, attention)
+        sharp = length.clamp_min(1e-4).log() / 4 + 0.5  # says how good the match is
         seen = match[:, -COLOUR:]
         x = self.after(self.fuse(torch.cat([x + own * (match[:, :TRUNK] - x) * 0.5, own * (seen - colours), colours, own * sharp], 1)), own)
         x = self.wide(x, own)
@@ -234,22 +276,26 @@ class RaihaS(HarmonizationModel):
         matrix, overall, belief = self._compose(hidden, x, scene, [(a_fit, d_fit), scene.edge_fit])
         return Output(matrix, overall, belief, weights, own.flatten(1) > 0, scene.outline)
 
-    def _references(self, references: Tensor | None, scene: _Scene) -> _ReferenceTokens | None:
-        """What `(B, R, 3, S, S)` references offer to the scene's foreground; None where there are none."""
-        if references is None or not references.shape[1]:
-            return None
-        b, r = references.shape[:2]
-        flat = references.flatten(0, 1)
-        deep, last = self._see(flat, learn=False)  # composites teach the backbone; references would make a step twice as long
-        everywhere = torch.ones_like(flat[:, :1])
-        colours = token_colours(flat, everywhere)
+    def _encoded(self, references: Tensor) -> _Encoded:
+        """What `(N, 3, S, S)` references show, and in which light."""
+        deep, last = self._see(references, learn=False)  # composites teach the backbone; references would make a step twice as long
+        everywhere = torch.ones_like(references[:, :1])
+        colours = token_colours(references, everywhere)
         none = torch.zeros_like(colours[:, :1])
         x = self.before(self.enter(torch.cat([deep, colours, none, none.expand(-1, 4, -1, -1)], 1)), none)
         keys = self.key(deep)
         with full_precision(x):
+            mean, covariance = moments(references[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2))
+            pooled = last.float().mean((2, 3))
+        return _Encoded(keys.flatten(2), torch.cat([x.float(), colours], 1).flatten(2), mean, covariance, pooled)
+
+    def _offered(self, references: _Encoded, sets: int, scene: _Scene) -> _ReferenceTokens:
+        """What `sets` of references, one for each composite or one for all, offer to the scene's foreground."""
+        b, r = sets, len(references.keys) // sets
+        with full_precision(scene.x):
             back = (scene.evidence.back_mean, scene.evidence.back_covariance)
-            light = self._light(moments(flat[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2)), back, r)
-            pooled = last.float().mean((2, 3)).reshape(b, r, -1)
+            light = self._light((references.mean, references.covariance), back, r)
+            pooled = references.pooled.reshape(b, r, -1)
             alike = F.cosine_similarity(pooled, scene.summary[:, None], dim=2)
             logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
             # Beside the references stands "none of them", with a logit of 0: what is not trusted fades instead of being shared out.
@@ -258,14 +304,13 @@ class RaihaS(HarmonizationModel):
         composites = len(scene.x)
 
         def in_a_row(y: Tensor) -> Tensor:
-            row = y.float().flatten(2).reshape(b, r, y.shape[1], -1).transpose(1, 2).flatten(2)
+            row = y.float().reshape(b, r, *y.shape[1:]).transpose(1, 2).flatten(2)
             return row.expand(composites, -1, -1)
 
-        tokens = deep.shape[-2] * deep.shape[-1]
         return _ReferenceTokens(
-            in_a_row(keys).to(keys.dtype),
-            in_a_row(torch.cat([x, colours], 1)),
-            logit.expand(-1, -1, tokens).flatten(1),
+            in_a_row(references.keys).to(references.keys.dtype),
+            in_a_row(references.values),
+            logit.expand(-1, -1, references.keys.shape[2]).flatten(1),
             (pooled * share).sum(1),
         )
 
@@ -314,14 +359,13 @@ class RaihaS(HarmonizationModel):
         caution: float | None = None,
     ) -> Prediction:
         """See `HarmonizationModel.predict`."""
-        composite, mask = composite.clamp(0, 1), shown_mask(mask)
-        out = self(composite, mask, torch.stack(references, 1).clamp(0, 1) if references else None)
+        out = self._predicted(composite, mask, references, attention)
         matrix = self.cautious(out, self.caution if caution is None else caution)
         attended = None
         if attention:
-            queries = out.foreground[0].nonzero()[:, 0]
-            side = int(out.foreground.shape[1] ** 0.5)
-            attended = Attention(out.weights[0, queries].float(), queries, (side, side), out.weights.shape[2] // out.weights.shape[1])
+            queries, tokens = out.foreground[0].nonzero()[:, 0], out.foreground.shape[1]
+            side = int(tokens**0.5)
+            attended = Attention(out.weights[0].float(), queries, (side, side), out.weights[0].shape[1] // tokens)
         return Prediction(AffineMap(matrix[0].float()), attended)
 
     @torch.inference_mode()
@@ -329,9 +373,30 @@ class RaihaS(HarmonizationModel):
         self, composites: Tensor, masks: Tensor, references: list[Tensor] | None = None, *, caution: float | None = None, **options: Any
     ) -> list[ColorTransform]:
         """See `HarmonizationModel.predict_batch`."""
-        shared = torch.stack(references, 1).clamp(0, 1) if references else None
-        out = self(composites.clamp(0, 1), shown_mask(masks), shared)
+        out = self._predicted(composites, masks, references)
         return [AffineMap(matrix.float()) for matrix in self.cautious(out, self.caution if caution is None else caution)]
+
+    def _predicted(self, composites: Tensor, masks: Tensor, references: list[Tensor] | None, attention: bool = False) -> Output:
+        """As `forward`, for pictures as they come; all composites share the references."""
+        twin = self if self.training else folded(self)
+        scene = twin._scene(composites.clamp(0, 1), shown_mask(masks))
+        known = [twin._known_reference(reference.clamp(0, 1)) for reference in references or ()]
+        offered = twin._offered(_Encoded(*map(torch.cat, zip(*known, strict=True))), 1, scene) if known else None
+        return twin._answer(scene, offered, attention)
+
+    def _known_reference(self, reference: Tensor) -> _Encoded:
+        """As `_encoded` of one reference `(1, 3, S, S)`, which is encoded once.
+
+        One by one, so that an answer does not depend on what was asked before.
+        """
+        if self.training:
+            return self._encoded(reference)
+        key = hashlib.sha256(reference.detach().cpu().contiguous().view(torch.uint8).numpy().data).digest()
+        found = self._known.pop(key, None) or self._encoded(reference)
+        self._known[key] = found  # the last used is the last to go
+        for oldest in list(self._known)[:-KEPT]:
+            self._known.pop(oldest, None)
+        return found
 
     def cautious(self, output: Output, caution: float) -> Tensor:
         """A batch's transforms, those that are hardly believed in drawn to the identity: `(B, 12, h, w)`.
@@ -357,10 +422,15 @@ def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:
 
 
 def _build(state: State, metadata: Mapping[str, str]) -> RaihaS:
-    model = RaihaS(**json.loads(metadata.get("config", "{}")))
-    # Weights from before the head was made deeper, or outlines were looked for: these start as nothing.
-    older = {k: v for k, v in model.state_dict().items() if k.startswith(("deeper.", "outline.")) and k not in state}
-    model.load_state_dict({**state, **older})
+    config = json.loads(metadata.get("config", "{}"))
+    with torch.device("meta"):  # drawing first weights would take longer than reading these
+        model = RaihaS(**config)
+    if not state.keys() >= model.state_dict().keys():
+        # Weights from before the head was made deeper, or outlines were looked for: these start as nothing.
+        first = RaihaS(**config).state_dict()
+        state = {**state, **{k: v for k, v in first.items() if k.startswith(("deeper.", "outline.")) and k not in state}}
+    own = {k: v.to(torch.float32 if v.is_floating_point() else v.dtype, copy=True) for k, v in state.items()}
+    model.load_state_dict(own, assign=True)
     return model
 
 

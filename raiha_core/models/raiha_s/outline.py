@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..pooling import window_max
 from .layers import zeros
 
 REACH = 16
@@ -84,19 +85,26 @@ def signed_distance(mask: Tensor) -> Tensor:
     """
     inside = mask > 0.5
     both = torch.cat([inside, ~inside], 1)  # how far it is to the mask, how far out of it
-    along = (~both).to(torch.int16) * (REACH + 1)
-    for reach in (1, 2, 4, 8, 1):  # doubling: the nearest within 16 pixels of the row
-        nearer = along.clone()
-        nearer[..., reach:] = torch.minimum(nearer[..., reach:], along[..., :-reach] + reach)
-        nearer[..., :-reach] = torch.minimum(nearer[..., :-reach], along[..., reach:] + reach)
-        along = nearer
-    square, diamond = along.clone(), along.clone()
+    along = _nearer((~both).to(torch.int8) * (REACH + 1), 3)
+    diamond, square = _nearer(along, 2), along.clone()
     for k in range(1, REACH + 1):
+        farther = along.clamp_min(k)
         for here, there in ((slice(k, None), slice(None, -k)), (slice(None, -k), slice(k, None))):
-            square[..., here, :] = torch.minimum(square[..., here, :], along[..., there, :].clamp_min(k))
-            diamond[..., here, :] = torch.minimum(diamond[..., here, :], along[..., there, :] + k)
+            part = square[..., here, :]
+            torch.minimum(part, farther[..., there, :], out=part)
     apart = torch.stack([square, diamond], 1)  # (B, METRICS, 2, S, S)
     return torch.where(inside, 1 - apart[:, :, 1], apart[:, :, 0]).clamp(-REACH, REACH).to(mask.dtype)
+
+
+def _nearer(distance: Tensor, dim: int) -> Tensor:
+    """Distances with those along one axis added, by doubling: the nearest within 16 pixels."""
+    for reach in (1, 2, 4, 8, 1):
+        farther, nearer, rest = distance + reach, distance.clone(), distance.shape[dim] - reach
+        for here, there in ((reach, 0), (0, reach)):
+            part = nearer.narrow(dim, here, rest)
+            torch.minimum(part, farther.narrow(dim, there, rest), out=part)
+        distance = nearer
+    return distance
 
 
 def across(rgb: Tensor, distance: Tensor) -> Tensor:
@@ -127,7 +135,7 @@ def profiles(step: Tensor, distance: Tensor, direction: Tensor) -> tuple[Tensor,
         `(B, DIRECTIONS, METRICS * SAID, CONTOURS)` and `(B, DIRECTIONS)`, which sums to 1.
     """
     size = step.abs().mean(1, keepdim=True)
-    steepest = ((size >= F.max_pool2d(size, 5, 1, 2)) & (size > 0.02)).to(size.dtype)
+    steepest = ((size >= window_max(size, 5)) & (size > 0.02)).to(size.dtype)
     seen = torch.cat([step, size, steepest, torch.ones_like(size)], 1).flatten(2)  # (B, SAID, N)
     index = direction.flatten(2) * CONTOURS + _contour_of(distance)  # (B, METRICS, N)
     out = seen.new_zeros(len(step), METRICS, SAID, DIRECTIONS * CONTOURS)
