@@ -22,6 +22,19 @@ def test_core_loads_no_optional_library() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_a_prediction_loads_none_of_torch_that_is_for_compilers() -> None:
+    """It takes twice as long to import as torch itself, and a single command would wait for it."""
+    code = """
+import sys, torch
+from raiha_core.models import load_model
+mask = torch.zeros(1, 1, 256, 256)
+mask[..., 90:150, 90:150] = 1
+load_model().predict(torch.rand(1, 3, 256, 256), mask, [torch.rand(1, 3, 256, 256)])
+print([m for m in ("torch._dynamo", "torch._inductor", "sympy") if m in sys.modules])
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
 def test_the_public_names_are_there() -> None:
     import raiha_core
 

@@ -422,15 +422,10 @@ def _rows(a: Tensor, d: Tensor, mean: Tensor) -> Tensor:
 
 
 def _build(state: State, metadata: Mapping[str, str]) -> RaihaS:
-    config = json.loads(metadata.get("config", "{}"))
-    with torch.device("meta"):  # drawing first weights would take longer than reading these
-        model = RaihaS(**config)
-    if not state.keys() >= model.state_dict().keys():
-        # Weights from before the head was made deeper, or outlines were looked for: these start as nothing.
-        first = RaihaS(**config).state_dict()
-        state = {**state, **{k: v for k, v in first.items() if k.startswith(("deeper.", "outline.")) and k not in state}}
-    own = {k: v.to(torch.float32 if v.is_floating_point() else v.dtype, copy=True) for k, v in state.items()}
-    model.load_state_dict(own, assign=True)
+    model = RaihaS(**json.loads(metadata.get("config", "{}")))
+    # Weights from before the head was made deeper, or outlines were looked for: these start as nothing.
+    older = {k: v for k, v in model.state_dict().items() if k.startswith(("deeper.", "outline.")) and k not in state}
+    model.load_state_dict({**state, **older})
     return model
 
 
