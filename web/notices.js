@@ -14,7 +14,7 @@ function makeNotices(node) {
     const said = Array.isArray(output?.text) ? output.text.map(String) : []
     root.replaceChildren(...said.map((text) => Object.assign(document.createElement('p'), { textContent: text })))
     if (said.length && !widget) {
-      widget = node.addDOMWidget('raiha_said', 'RAIHA_SAID', root, { serialize: false, getMinHeight: () => 64, hideOnZoom: false })
+      widget = node.addDOMWidget('raiha_said', 'RAIHA_SAID', root, { serialize: false, getMinHeight: () => 84, hideOnZoom: false })
       widget.serialize = false
     } else if (!said.length && widget) {
       node.removeWidget?.(widget)
