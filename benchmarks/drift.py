@@ -40,7 +40,8 @@ def bent(soft: Rgb, draw: np.random.Generator) -> Rgb:
     """With another tone curve and another saturation."""
     curved = soft ** draw.uniform(0.85, 1.18)
     grey = curved.mean(2, keepdims=True)
-    return np.clip(grey + (curved - grey) * draw.uniform(0.8, 1.15), 0, 1).astype(np.float32)
+    saturated: Rgb = np.clip(grey + (curved - grey) * draw.uniform(0.8, 1.15), 0, 1).astype(np.float32)
+    return saturated
 
 
 def matched(rgb: Rgb, original: Rgb, outside: np.ndarray) -> Rgb:

@@ -179,7 +179,7 @@ class HarmonizeComposite(io.ComfyNode):
         for notice in notices:
             logging.getLogger("raiha").warning("Harmonize Composite: %s", notice)
         boxes = tuple(p.box if p else None for p in placed)
-        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures, own), ui={"text": notices} if notices else None)
+        return io.NodeOutput(out, AttentionSource(loaded, batch, boxes, pictures, own), ui={"text": notices})
 
 
 def stitched(batch: Frames, original: Tensor) -> Frames:

@@ -164,7 +164,10 @@ def alpha_of(image: Tensor, mask: Tensor | None, reading: str) -> tuple[Tensor, 
             "The object's mask is empty, as Load Image gives it for a picture without transparency; connect the MASK of the Load Image "
             "that loads the object, or paint the object white in the Mask Editor."
         )
-    if mask.ndim != 3 or mask.shape[1:] != (height, width):
+    if mask.ndim != 3:
+        sides = " x ".join(map(str, mask.shape))
+        raise RaihaError(f"The object_mask has the shape {sides}; connect a mask with a number, a height and a width.")
+    if mask.shape[1:] != (height, width):
         sides = " x ".join(map(str, reversed(mask.shape[1:])))
         raise RaihaError(
             f"The object is {width} x {height} but its mask is {sides}; connect the mask that belongs to the object's picture."

@@ -1,6 +1,5 @@
 // What Harmonize Composite has to say after a run, such as why nothing was changed: lines in the node, as long as there are any.
 import { app } from '../../scripts/app.js'
-import { api } from '../../scripts/api.js'
 import { addStyle, after, locator } from './node.js'
 
 const KIND = 'RaihaHarmonizeComposite'
@@ -15,7 +14,7 @@ function makeNotices(node) {
     const said = Array.isArray(output?.text) ? output.text.map(String) : []
     root.replaceChildren(...said.map((text) => Object.assign(document.createElement('p'), { textContent: text })))
     if (said.length && !widget) {
-      widget = node.addDOMWidget('raiha_said', 'RAIHA_SAID', root, { serialize: false, getMinHeight: () => 64, hideOnZoom: false })
+      widget = node.addDOMWidget('raiha_said', 'RAIHA_SAID', root, { serialize: false, getMinHeight: () => 84, hideOnZoom: false })
       widget.serialize = false
     } else if (!said.length && widget) {
       node.removeWidget?.(widget)
@@ -33,12 +32,6 @@ app.registerExtension({
   name: 'raiha.notices',
   init() {
     addStyle('./notices.css')
-  },
-  setup() {
-    // A node that has nothing to say reports nothing, so what it said before goes when a run begins.
-    api.addEventListener('execution_start', () => {
-      for (const show of notices.values()) show(null)
-    })
   },
   nodeCreated(node) {
     if (node.comfyClass === KIND) makeNotices(node)

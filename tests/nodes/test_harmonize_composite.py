@@ -131,8 +131,8 @@ def test_a_mask_that_looks_inverted_is_named(pack: SimpleNamespace, batch: Batch
     touching = mask.clone()
     touching[:, 48:, 56:72] = 1  # the object goes on to the picture's border
     assert "black inside" in pack.HarmonizeComposite.execute(images[:1], 1 - touching).ui["text"][0]
-    assert pack.HarmonizeComposite.execute(images[:1], touching).ui is None
-    assert pack.HarmonizeComposite.execute(images[:1], mask).ui is None
+    assert not pack.HarmonizeComposite.execute(images[:1], touching).ui["text"]
+    assert not pack.HarmonizeComposite.execute(images[:1], mask).ui["text"]
     masks = mask.repeat(4, 1, 1)
     masks[2] = 1 - masks[2]
     assert "The mask of frame 2 is white along" in pack.HarmonizeComposite.execute(images, masks).ui["text"][0]
@@ -309,10 +309,10 @@ def test_dim_masks_count_as_white_and_what_nothing_was_done_about_is_said(pack: 
     full = node.execute(images[:1], mask)
     dim = node.execute(images[:1], mask * 0.3)
     assert torch.equal(full.args[0], dim.args[0])
-    assert full.ui is None and "0.30; it was taken for white" in dim.ui["text"][0]
+    assert full.ui == {"text": []} and "0.30; it was taken for white" in dim.ui["text"][0]
     flat = node.execute(torch.full_like(images[:2], 0.4), mask)
     assert "Nothing was changed" in flat.ui["text"][0] and "(2 of 2 images)" in flat.ui["text"][0]
-    assert node.execute(images[:1], mask, strength=0.0).ui is None
+    assert node.execute(images[:1], mask, strength=0.0).ui == {"text": []}, "so that what it said before goes from the node"
 
 
 def test_masks_fade_in_over_a_clip(pack: SimpleNamespace, batch: Batch) -> None:

@@ -91,8 +91,8 @@ def test_what_is_linked_to_lists_and_picks(pack: SimpleNamespace, batch: tuple[t
             with pytest.raises(pack.error) as caught:
                 run()
             assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
-    for value in (5, [1], torch.rand(2), True):
-        assert "press Clear" in pack.RetrieveReferences.validate_inputs(value)
+    for wrong in (5, [1], torch.rand(2), True):
+        assert "press Clear" in pack.RetrieveReferences.validate_inputs(wrong)
 
 
 def test_gradients_are_let_go(pack: SimpleNamespace, batch: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -88,6 +88,7 @@ def test_the_widget_is_told_what_to_show(pack: SimpleNamespace, scene: torch.Ten
         (lambda b, o, m: (b, o, torch.zeros(1, 64, 64)), "connect the MASK of the Load Image that loads the object, or paint"),
         (lambda b, o, m: (b, o, m[:, :99]), r"The object is 378 x 380 but its mask is 378 x 99"),
         (lambda b, o, m: (b, o, m * torch.nan), "NaN"),
+        (lambda b, o, m: (b, o, o), "The object_mask has the shape 1 x 380 x 378 x 3; connect a mask"),
         (lambda b, o, m: (b, o * torch.nan, m), "NaN"),
         (lambda b, o, m: (b.repeat(3, 1, 1, 1), o.repeat(2, 1, 1, 1), m), "2 objects for 3 frames"),
         (lambda b, o, m: (b[:0], o, m), "background is an empty batch"),

@@ -91,7 +91,7 @@ def test_every_input_of_every_node_linked_to_rubbish(server: Any) -> None:
                 inputs[other] = [made[type_], 1 if type_ == "RAIHA_ATTENTION" else 0] if type_ in made else default
             shown = next((i for i, o in enumerate(spec["output"]) if o == "IMAGE"), None)
             end = node("PreviewAny", source=["n", 1 if shown is None else shown])
-            for bad in ("text", "list", "r" if of == "CLIP_VISION" or of in made else "i"):
+            for bad in ("text", "list", "m" if of == "IMAGE" else "i"):
                 inputs[name] = [bad, 0]
                 message = said(server, {**base, "n": node(kind, **inputs), "end": end})
                 wanted = f"{name} " if of != "CLIP_VISION" else "takes what Load CLIP Vision gives"

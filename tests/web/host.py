@@ -105,9 +105,9 @@ class Host:
             await self._send("executing", node=node, display_node=node, prompt_id=job)
             if value["class_type"] == "RaihaRetrieveReferences":
                 await self._send("executed", node=node, display_node=node, prompt_id=job, output=_found(value["inputs"]))
-            if value["class_type"] == "RaihaHarmonizeComposite" and value["inputs"]["strength"] < 0.1:
-                said = {"text": ["Nothing was changed that could be seen: the strength is small."]}
-                await self._send("executed", node=node, display_node=node, prompt_id=job, output=said)
+            if value["class_type"] == "RaihaHarmonizeComposite":
+                said = ["Nothing was changed that could be seen: the strength is small."] if value["inputs"]["strength"] < 0.1 else []
+                await self._send("executed", node=node, display_node=node, prompt_id=job, output={"text": said})
             if value["class_type"] == "RaihaPasteObject":
                 await self._send("executed", node=node, display_node=node, prompt_id=job, output=_pasted(value["inputs"]))
         await self._send("execution_success", prompt_id=job)
