@@ -47,10 +47,14 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
         return False
 
     while True:
-        regions = catalogue.regions(store.search(query.content, query.illumination, weight, min(limit, total)).tolist())
-        regions += catalogue.regions_of(wishes.pinned)
+        proposed = catalogue.regions(store.search(query.content, query.illumination, weight, min(limit, total)).tolist())
+        regions = [*proposed, *catalogue.regions_of(wishes.pinned)]
+        # Where content orders, and the last that was found shows too little, so does whatever would come after it.
+        spent = (
+            bool(proposed) and (weight == 0 or not store.hybrid) and min(r.content @ query.content for r in proposed) < wishes.min_content
+        )
         chosen = choose(query, rank(query, regions, catalogue, wishes), wishes, there)
-        if len(chosen) >= wishes.k or limit >= total:
+        if len(chosen) >= wishes.k or limit >= total or spent:
             found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
             others = catalogue.other_kinds() if len(chosen) < wishes.k else {}
             others.pop(query.kind, None)

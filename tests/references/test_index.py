@@ -130,6 +130,24 @@ def test_minimum_content(index, query):
     assert index.retrieve(*query, min_content=1.0) == []
 
 
+def test_a_minimum_ends_the_search_of_a_large_index(index, query, monkeypatch):
+    """What comes after the first region that shows too little is not read; the answer is the same."""
+    found = index.retrieve(*query, k=24, weight=0.3)
+    limit = sorted(r.content for r in found)[-3]
+    expected = index.retrieve(*query, k=24, weight=0.3, min_content=limit)
+    monkeypatch.setattr(search, "FEWEST", 16)
+    asked, ask = [], index._snapshot.store.search
+
+    def counted(content, illumination, weight, limit):
+        asked.append(limit)
+        return ask(content, illumination, weight, limit)
+
+    monkeypatch.setattr(index._snapshot.store, "search", counted)
+    assert [r.id for r in index.retrieve(*query, k=3, weight=0.3, min_content=limit)] == [r.id for r in expected]
+    assert index.retrieve(*query, k=1, min_content=1.0) == []
+    assert asked == [48 * 3, 48], "of 144 regions"
+
+
 def test_more_references_than_photos(index, query):
     assert len({r.id for r in index.retrieve(*query, k=100)}) == len(index)
 

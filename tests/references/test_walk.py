@@ -112,12 +112,12 @@ def test_whatever_a_decoder_raises_is_one_bad_file(tmp_path, encoder, fill_galle
         (gallery / f"raises{number}.tga").write_bytes(b"raise" + bytes([number]) * 40)
         opened = Image.open
 
-        def open_(file, *arguments, _opened=opened, _number=number, _error=error):
+        def open_(file, *arguments, _opened=opened, _number=number, _error=error, **options):
             head = file.read(6)
             file.seek(0)
             if head == b"raise" + bytes([_number]):
                 raise _error
-            return _opened(file, *arguments)
+            return _opened(file, *arguments, **options)
 
         monkeypatch.setattr(Image, "open", open_)
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:

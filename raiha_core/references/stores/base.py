@@ -71,6 +71,8 @@ class VectorStore(ABC):
     kind: ClassVar[str]
     exclusive: ClassVar[bool] = False
     """Whether nobody may have it open while it is written."""
+    hybrid: ClassVar[bool] = False
+    """Whether `search` weighs the illumination in; others order by content alone."""
 
     def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], tag: str = ""):
         self.directory = directory

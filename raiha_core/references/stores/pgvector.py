@@ -44,6 +44,7 @@ class PgvectorStore(VectorStore):
     """
 
     kind: ClassVar[str] = "pgvector"
+    hybrid: ClassVar[bool] = True
 
     def __init__(self, directory: Path, dim: int, light_dim: int, options: dict[str, Any], access: Access, tag: str = ""):
         super().__init__(directory, dim, light_dim, options, tag)
