@@ -42,7 +42,8 @@ node_modules/.stamp: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	@touch $@
 
-# Of every dependency and extra the oldest version that pyproject.toml allows, with whatever torch fits them.
+# Of every dependency and extra the oldest version that pyproject.toml allows, with whatever torch fits them. Not milvus, whose pyarrow
+# wants a newer NumPy than the rest.
 lowest: .venv-lowest/.stamp
 	.venv-lowest/bin/python -m pytest -q tests/image tests/illumination tests/references tests/cli tests/models tests/content tests/evaluation \
 		tests/training/test_config.py tests/training/test_augment.py tests/video tests/test_harmonizer.py
@@ -50,7 +51,7 @@ lowest: .venv-lowest/.stamp
 .venv-lowest/.stamp: pyproject.toml scripts/lowest_versions.py
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python scripts/lowest_versions.py > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --disable-pip-version-check -q -c .venv-lowest/lowest.txt $(TORCH) -e ".[encoders,milvus,video,train,bench,test]"
+	.venv-lowest/bin/python -m pip install --disable-pip-version-check -q -c .venv-lowest/lowest.txt $(TORCH) -e ".[encoders,video,train,bench,test]"
 	@touch $@
 
 # Takes hours as a whole; MUTANTS picks some, as raiha_core.image.crop* does. What survived: .venv/bin/mutmut results

@@ -169,10 +169,17 @@ class HarmonizeComposite(io.ComfyNode):
         way = video.Way(MODES[video_mode], smoothing, anchor)
         shown = sum(not batch.empty(i) for i in range(len(batch)))
         steps = Steps(shown + (1 if way.mode == "anchor" else shown))
-        placed = video.transforms(harmonizer, batch, each, way, steps.step, caution=caution)
         out = torch.empty_like(batch.images, device=model_management.intermediate_device())
-        pieces = video.rendered(
-            harmonizer, batch, placed, steps.step, lambda i: place_in(out, i), strength=strength, part_of_change=PARTS[what]
+        placed, pieces = video.harmonize_clip(
+            harmonizer,
+            batch,
+            each,
+            way,
+            steps.step,
+            lambda i: place_in(out, i),
+            strength=strength,
+            caution=caution,
+            part_of_change=PARTS[what],
         )
         notices = collect(out, batch, placed, pieces, strength, harmonizer.model.input_size)
         notices = [*batch.notices(), *notices]

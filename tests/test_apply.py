@@ -71,3 +71,14 @@ def test_work_in_parallel_leaves_torch_as_it_was_and_raises_what_it_meets(thread
     assert torch.get_num_threads() == threads
     with pytest.raises(ZeroDivisionError):
         each(lambda item: 1 // item, [1, 0, 2])
+
+
+@pytest.mark.parametrize(("strength", "value"), [(1.0, 126), (1.5, 138), (2.0, 151)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_more_than_in_full_goes_further_the_same_way(strength: float, value: int, dtype: type) -> None:
+    """A tenth brighter, which is 25.5 of 255: one and a half of it, and twice."""
+    unit = np.iinfo(dtype).max // 255
+    picture, mask = Picture(np.full((6, 6, 3), 100 * unit, dtype)), np.ones((6, 6), np.float32)
+    brighter = AffineMap((torch.eye(3, 4) + 0.1 * torch.eye(4)[3]).reshape(12, 1, 1))
+    made = apply_transform(picture, mask, PlacedTransform(brighter, Box(0, 0, 6, 6)), strength).rgb
+    assert made.dtype == dtype and np.abs(made.astype(float) / unit - value).max() <= 1

@@ -199,7 +199,7 @@ class FrameFile:
 
 def _cover(stream: Any) -> bool:
     """Whether a stream of video is a picture on the cover."""
-    return bool(int(stream.disposition) & 0x400)
+    return bool(stream.disposition.value & 0x400)
 
 
 def _tags(frame: Any) -> dict[str, int]:

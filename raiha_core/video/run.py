@@ -29,6 +29,7 @@ def harmonize_clip(
     references: Sequence[Sequence[Tensor]] = ((),),
     way: Way = EACH,
     step: Callable[[], None] = lambda: None,
+    into: Callable[[int], NDArray[Any] | None] = lambda _: None,
     *,
     strength: float = 1.0,
     caution: float | None = None,
@@ -41,6 +42,7 @@ def harmonize_clip(
         references: see `transforms`.
         way: each frame on its own, or how the clip is kept from flickering.
         step: called after every frame that was looked at, and after every frame that was changed.
+        into: see `rendered`.
         strength: see `harmonize`.
         caution: see `harmonize`.
         part_of_change: see `Harmonizer.apply`.
@@ -52,7 +54,7 @@ def harmonize_clip(
         RaihaError: see `transforms`.
     """
     placed = transforms(harmonizer, clip, references, way, step, caution=caution)
-    return placed, rendered(harmonizer, clip, placed, step, strength=strength, part_of_change=part_of_change)
+    return placed, rendered(harmonizer, clip, placed, step, into, strength=strength, part_of_change=part_of_change)
 
 
 def transforms(

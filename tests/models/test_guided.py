@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -63,6 +65,27 @@ def test_only_the_foreground_counts() -> None:
     at = centres(SMALL)
     out = fit_local_colours(original, target, mask)(original, at, at)
     assert psnr(out[..., 22:42, 22:42], edit(original)[..., 22:42, 22:42]) > 45
+
+
+def test_soft_edges_count_by_their_weight() -> None:
+    """A disc whose faint rim the network drew in wrong colours: the maps inside, without the residual, are the disc's."""
+    original, at = small(photo()), centres(SMALL)
+    radius = ((at[:, None] - 0.5).square() + (at - 0.5).square()).sqrt()[None, None] * SMALL
+    mask = (radius < 14).float() + 0.02 * ((radius >= 14) & (radius < 18)).float()
+    drawn = torch.where(mask == 1, edit(original), 1 - original)
+    maps = replace(fit_local_colours(original, drawn, mask), residual=torch.zeros(3, 1, 1))
+    inside = (radius < 10).expand_as(original)
+    assert psnr(maps(original, at, at)[inside], edit(original)[inside]) > 32
+
+
+def test_at_the_networks_own_size_it_is_what_the_network_drew() -> None:
+    """Also where no smooth change of colours explains it."""
+    original, at = small(photo()), centres(SMALL)
+    drawn = edit(original) + 0.03 * torch.randn(original.shape, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(1, 1, SMALL, SMALL)
+    mask[..., 10:50, 20:60] = 1
+    out = fit_local_colours(original, drawn, mask)(original, at, at)
+    torch.testing.assert_close(out[..., 10:50, 20:60], drawn[..., 10:50, 20:60], atol=1e-5, rtol=0)
 
 
 def test_what_changes_nothing_gives_the_identity() -> None:

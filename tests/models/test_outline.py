@@ -57,6 +57,56 @@ def test_colours_step_most_across_the_contour_that_is_the_outline(scene: tuple[T
     assert int(seen[1:-1].argmax()) + 1 - REACH in (-radius, -radius + 1)
 
 
+def test_steps_across_lead_outwards() -> None:
+    """An object on the left half, darker than what is beside it by 0.5."""
+    mask, rgb = torch.zeros(1, 1, 32, 32), torch.full((1, 3, 32, 32), 0.7)
+    mask[..., :16], rgb[..., :16] = 1, 0.2
+    wanted = torch.zeros_like(rgb)
+    wanted[..., 15:17] = 0.5  # over two pixels, so on both sides of the edge
+    torch.testing.assert_close(across(rgb, signed_distance(mask)), wanted)
+    torch.testing.assert_close(across(rgb, signed_distance(1 - mask)), -wanted)
+    torch.testing.assert_close(across(rgb.mT, signed_distance(mask.mT)), wanted.mT)
+
+
+def test_directions_go_round_the_middle_of_the_mask() -> None:
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 20:29, 30:39] = 1  # its middle is (24, 34)
+    sector = directions(mask)[0, 0]
+    right, below, left, above = sector[25, 50], sector[50, 33], sector[23, 10], sector[5, 35]
+    assert [int(x) for x in (right, below, left, above)] == [8, 12, 0, 4]
+    assert int(sector.flatten().bincount(minlength=16).min()) > 50, "every sector is somewhere"
+
+
+def test_a_likely_outline_is_drawn_steep_about_even_odds() -> None:
+    inside = torch.tensor([0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 1.0]).reshape(1, 1, 1, 7)
+    wanted = torch.tensor([0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]).reshape(1, 1, 1, 7)
+    torch.testing.assert_close(outlined(inside, torch.ones_like(inside)), wanted)
+    # A twentieth of what the mask covers must be left; with less the mask stands.
+    mask, little = torch.ones(1, 1, 10, 10), torch.zeros(1, 1, 10, 10)
+    little[..., 0, :6] = 1
+    assert torch.equal(outlined(little, mask), little)
+    little[..., 0, 4:6] = 0
+    assert torch.equal(outlined(little, mask), mask)
+
+
+def test_what_is_said_of_a_contour_is_what_lies_on_it() -> None:
+    """A square that is 0.4 brighter than its surroundings, seen through its own mask."""
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 20:44, 20:44] = 1
+    rgb = torch.full((1, 3, 64, 64), 0.3) + 0.4 * mask
+    distance = signed_distance(mask)
+    profile, share = profiles(across(rgb, distance), distance, directions(mask))
+    steps, size, steepest, length = profile.reshape(16, 2, 6, -1)[:, 0].split([3, 1, 1, 1], 1)
+    on, near, off = REACH, REACH + 1, REACH + 5  # the last pixels inside, the first outside, some further out
+    for contour, step in ((on, 0.4), (near, 0.4), (off, 0.0)):
+        torch.testing.assert_close(steps[..., contour].mean(), torch.tensor(8 * step), atol=0.15, rtol=0)
+        torch.testing.assert_close(size[..., contour].mean(), torch.tensor(8 * step), atol=0.15, rtol=0)
+    assert float(steepest[..., on].mean()) > 7 and float(steepest[..., off].max()) == 0
+    assert float((length[:, 0, on] * share[0]).sum()) == pytest.approx(0.5), "as long as the edge itself, at half"
+    assert float(length[..., [0, -1]].abs().max()) == 0
+    assert float(length[:, 0, off].mean()) > 0.5 > float(length[:, 0, on - 5].mean()), "contours grow outwards"
+
+
 def test_the_nearest_contour_is_that_of_the_cut(scene: tuple[Tensor, Tensor]) -> None:
     disc = scene[1]
     for radius in (-3, 0, 4):

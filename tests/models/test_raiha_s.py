@@ -80,12 +80,25 @@ def test_steps_at_the_edge_are_carried_inside() -> None:
     assert float(carried[0, 3, 6, 6]) == 0  # nothing is known in the middle but by hearsay
 
 
-def test_white_that_is_not_quite_white_is_white(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+@pytest.mark.parametrize(("white", "black"), [(0.98, 0.01), (0.4, 0.0)])
+def test_white_that_is_not_quite_white_is_white(inputs: tuple[torch.Tensor, torch.Tensor], white: float, black: float) -> None:
     composite, mask = (x[:1] for x in inputs)
     shipped = load_model("raiha-s")
-    clean, dirty = (shipped.predict(composite, m).transform for m in (mask, mask * 0.97 + 0.01))
+    clean, dirty = (shipped.predict(composite, m).transform for m in (mask, black + (white - black) * mask))
     assert isinstance(clean, AffineMap) and isinstance(dirty, AffineMap)
     torch.testing.assert_close(clean.matrix, dirty.matrix, atol=1e-4, rtol=1e-3)
+
+
+def test_several_together_are_predicted_as_each_alone(inputs: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Masks that are faint or feathered too, colours beyond white, and with references."""
+    composites = inputs[0] * 1.3
+    masks = torch.cat([0.5 * inputs[1][:1], torch.nn.functional.avg_pool2d(inputs[1][1:], 9, 1, 4)])
+    references = [torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))]
+    shipped = load_model("raiha-s")
+    for i, together in enumerate(shipped.predict_batch(composites, masks, references)):
+        alone = shipped.predict(composites[i : i + 1], masks[i : i + 1], references).transform
+        assert isinstance(together, AffineMap) and isinstance(alone, AffineMap)
+        torch.testing.assert_close(together.matrix, alone.matrix, atol=1e-4, rtol=1e-3)
 
 
 def test_how_soft_a_mask_is_does_not_say_where_the_object_ends() -> None:
