@@ -11,6 +11,7 @@ import pytest
 import tifffile
 import torch
 from PIL import Image, ImageCms
+from PIL import __version__ as pillow_version
 
 from raiha_core.errors import RaihaError
 from raiha_core.image import Picture, from_array, read_image, read_mask, write_image
@@ -44,6 +45,8 @@ def in_mode(array, mode):
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "LAB", "YCbCr", "I;16", "F"])
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
 def test_tiffs_are_turned_once_in_every_mode(tmp_path, samples, mode, compression):
+    if mode == "YCbCr" and compression is None and int(pillow_version.split(".")[0]) < 13:
+        pytest.skip("Pillow before 13 calls uncompressed TIFFs of this kind truncated, also its own")
     image = in_mode(samples(6, 10, 3, np.uint8), mode)
     for orientation in range(1, 9):
         image.save(tmp_path / f"{orientation}.tif", compression=compression, tiffinfo={274: orientation})
