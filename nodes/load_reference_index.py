@@ -148,7 +148,7 @@ class LoadReferenceIndex(io.ComfyNode):
             index, more = _opened(directory, None if chosen == "embedded" and encoder == AUTO else chosen, gallery)
         if not len(index):
             raise RaihaError(f"There are no readable photos in {source!r}; put some into the folder (JPEG, PNG, WebP, TIFF, AVIF).")
-        lines = [line for line in (said, more, describe(index)) if line]
+        lines = [line for line in (said, more, summary(index)) if line]
         return io.NodeOutput(IndexHandle(index, folders.index_key(directory)), "\n".join(lines))
 
 
@@ -196,7 +196,7 @@ def _name(encoder: str) -> str:
     return "embedded" if encoder == AUTO else encoder
 
 
-def describe(index: ReferenceIndex) -> str:
+def summary(index: ReferenceIndex) -> str:
     """What is in an index, for people."""
     info, failed = index.info(), index.failures()
     lines = [f"{info['images']} photos, {info['bytes'] / 1e6:.1f} MB, encoder {info['encoder']['id']}, updated {info['updated']}"]

@@ -4,6 +4,6 @@ from .index import ReferenceIndex
 from .manifest import fingerprint
 from .reference import Reference, References
 from .sheet import contact_sheet
-from .verify import Report, verify
+from .verify import Verification, verify
 
-__all__ = ["Reference", "ReferenceIndex", "References", "Report", "contact_sheet", "fingerprint", "verify"]
+__all__ = ["Reference", "ReferenceIndex", "References", "Verification", "contact_sheet", "fingerprint", "verify"]

@@ -23,7 +23,7 @@ from .reference import References
 from .search import no_gallery, search
 from .snapshot import Snapshot
 from .stores import Access
-from .verify import Report
+from .verify import Verification
 from .verify import verify as verify_index
 
 DEFAULT_WEIGHT = 0.1
@@ -305,7 +305,7 @@ class ReferenceIndex(OpenIndex):
         """
         return self._change(lambda: maintenance.clean(self.directory, maintenance.Options(wait=wait, access=self._access)))
 
-    def verify(self, *, files: bool = False) -> Report:
+    def verify(self, *, files: bool = False) -> Verification:
         """Check the index. See `raiha_core.references.verify`, which also checks and mends indexes that do not open.
 
         Args:

@@ -25,7 +25,7 @@ _ANEW = "nothing can be restored, build the index anew with --rebuild"
 
 
 @dataclass(frozen=True)
-class Report:
+class Verification:
     """What `verify` found.
 
     Attributes:
@@ -55,7 +55,7 @@ def verify(
     repair: bool = False,
     wait: float = 10.0,
     access: Access | None = None,
-) -> Report:
+) -> Verification:
     """Check an index, also one that does not open, and mend it if asked.
 
     All rows of the catalogue and all published vectors are read and compared with their checksums, and counted. The
@@ -72,7 +72,7 @@ def verify(
         RaihaError: there is no index, or another version of Raiha made it.
     """
     folder = Path(directory)
-    report = Report()
+    report = Verification()
     manifest, lost = _manifest(folder, report)
     if manifest is None:
         return report
@@ -90,7 +90,7 @@ def verify(
     return report
 
 
-def _manifest(folder: Path, report: Report) -> tuple[Manifest | None, list[str]]:
+def _manifest(folder: Path, report: Verification) -> tuple[Manifest | None, list[str]]:
     """The manifest, and what is wrong with it if it had to be restored from the catalogue; None: it cannot be.
 
     Raises:
@@ -150,7 +150,14 @@ def _catalogue_problems(catalogue: Catalogue, manifest: Manifest, lost: list[str
 
 
 def _verify_vectors(
-    directory: Path, manifest: Manifest, catalogue: Catalogue, report: Report, lost: list[str], repair: bool, wait: float, access: Access
+    directory: Path,
+    manifest: Manifest,
+    catalogue: Catalogue,
+    report: Verification,
+    lost: list[str],
+    repair: bool,
+    wait: float,
+    access: Access,
 ) -> None:
     problems = list(lost)
     store = open_store(directory, manifest, access)
@@ -180,7 +187,7 @@ def _revision(folder: str) -> int:
     return int(digits) if digits.isdigit() else 0
 
 
-def _verify_files(catalogue: Catalogue, report: Report, read: bool) -> None:
+def _verify_files(catalogue: Catalogue, report: Verification, read: bool) -> None:
     roots = places(catalogue)
     hashes = {}
     if read:
