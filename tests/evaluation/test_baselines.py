@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from color_matcher import ColorMatcher
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
@@ -38,6 +39,22 @@ def test_statistics_are_matched_where_that_is_the_answer(method: Any, picture: t
     # Poisson blending knows the border only, and on noise the border's pixels are noise.
     share = 0.6 if method.name == "Poisson" else 0.05
     assert foreground_mse(result, real, mask > 0.5) < share * foreground_mse(composite, real, mask > 0.5)
+
+
+@pytest.mark.parametrize(("imaginary", "good"), [(0.0, True), (5.0, False)])
+def test_complex_numbers_count_where_they_are_real(
+    picture: tuple[Array, Array, Array], monkeypatch: pytest.MonkeyPatch, imaginary: float, good: bool
+) -> None:
+    """Whatever the NumPy: from 2.5 on eigenvalues are complex, also those of covariances."""
+    composite, mask, _ = picture
+    plain = color_matcher(composite, mask, method="mkl")
+    transfer = ColorMatcher.transfer
+    monkeypatch.setattr(ColorMatcher, "transfer", lambda *a, **b: np.real(transfer(*a, **b)) + 1j * imaginary)
+    if good:
+        assert (color_matcher(composite, mask, method="mkl") == plain).all()
+    else:
+        with pytest.raises(RaihaError, match="complex"):
+            color_matcher(composite, mask, method="mkl")
 
 
 def test_reinhard_gives_the_background_its_moments(picture: tuple[Array, Array, Array]) -> None:
