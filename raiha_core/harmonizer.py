@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -204,10 +205,11 @@ class Harmonizer:
         caution: float | None,
         attention: bool,
         resize_mask: bool,
+        into: NDArray[Any] | None = None,
     ) -> _Done:
         fitted, notices = fit_noted_mask(mask, picture, resize_mask)
         placed, attended = self.predict(picture, fitted, references, attention=attention, caution=caution)
-        result = self.apply(picture, fitted, placed, strength)
+        result = self.apply(picture, fitted, placed, strength, into=into)
         changed = strength > 0 and visibly_changed(picture, result, fitted)
         if strength > 0 and not changed:
             notices += (why_unchanged(picture, fitted, placed.box, self.model.input_size, placed.transform, strength),)
@@ -231,8 +233,10 @@ class Harmonizer:
         for i, frame in enumerate(composite):
             picture = as_picture(frame, "The composite")
             own = noted_mask(None, picture) if masks is None else masks[min(i, len(masks) - 1)]
-            done = self._one(picture, own, references, strength, caution, attention, resize_mask)
-            out[i] = like(done.picture, frame)
+            done = self._one(picture, own, references, strength, caution, attention, resize_mask, _room(out[i], picture))
+            changed = like(done.picture, frame)
+            if changed.data_ptr() != out[i].data_ptr():
+                out[i] = changed
             all_done.append(done)
         return Result(
             out,
@@ -242,6 +246,13 @@ class Harmonizer:
             tuple(done.changed for done in all_done),
             tuple(dict.fromkeys(n for done in all_done for n in done.notices)),
         )
+
+
+def _room(frame: Tensor, picture: Picture) -> NDArray[Any] | None:
+    """A frame `(C, H, W)` as an array that a result can be put into, where its samples are stored as the picture's are."""
+    if frame.device.type != "cpu" or frame.dtype != torch.float32 or frame.shape[0] != 3 or picture.rgb.dtype != np.float32:
+        return None
+    return frame.permute(1, 2, 0).numpy()
 
 
 def _named(model: Any) -> str | Path:

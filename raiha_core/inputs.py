@@ -134,7 +134,9 @@ def like(picture: Picture, original: Any) -> Any:
     """The result in the form in which the composite came; samples that did not change are the original's, also in float64."""
     if isinstance(original, str | os.PathLike | Picture):
         return picture
-    samples = picture.native()
+    # Planes, as they come from tensors, need not become pixels and planes again.
+    flat = isinstance(original, Tensor) and picture.alpha is None and not picture.grey
+    samples = picture.rgb if flat else picture.native()
     if isinstance(original, Image.Image):
         deep = samples.shape[2] == 1 and samples.dtype != np.uint8
         image = Image.fromarray(samples[:, :, 0]) if deep else picture.pil()

@@ -112,6 +112,20 @@ def test_every_form_gives_the_same(tmp_path, darker, photo, mask):
     assert by_float.shape == (1, 3, 40, 56) and np.abs(by_float[0].permute(1, 2, 0).numpy() * 255 - expected).max() < 0.51
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tensors_and_arrays_come_to_the_same_and_stay_as_they_are(darker, channels) -> None:
+    pixels = torch.rand(2, channels, 40, 50, generator=torch.Generator().manual_seed(0)).mul(0.5).add(0.25)
+    mask = torch.zeros(1, 1, 40, 50)
+    mask[..., 8:30, 10:35] = 1
+    given = pixels.clone(), mask.clone()
+    results = darker.harmonize(pixels, mask).image
+    assert torch.equal(pixels, given[0]) and torch.equal(mask, given[1])
+    for frame, result in zip(pixels, results, strict=True):
+        array = darker.harmonize(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), mask[0, 0].numpy()).image
+        np.testing.assert_allclose(result.permute(1, 2, 0).numpy(), array, atol=1e-6)
+        assert not torch.equal(result, frame)
+
+
 @pytest.mark.parametrize(
     ("suffix", "dtype"), [(".png", "u1"), (".png", "u2"), (".tif", "u1"), (".tif", "u2"), (".tif", "f4"), (".webp", "u1")]
 )

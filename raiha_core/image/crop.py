@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..parallel import each
 from .masks import Mask
 from .picture import full_scale
 
@@ -79,34 +80,42 @@ def box_around(size: tuple[int, int], inner: Box, covered: float, share: float =
 
 
 _EXACT = 2**16
-"""Bytes whose sum a float32 holds exactly."""
+"""Samples of 16 bits whose sum is less than 2^32."""
+_STRIP = 2**21
+"""Pixels of the rows that are averaged at a time: enough that threads do not wait for each other in between."""
 
 
-def block_means(rows: NDArray[np.uint8], ky: int, kx: int) -> Tensor:
-    """Means of blocks of an 8-bit picture, `(1, C, ceil(h / ky), ceil(w / kx))` float32: those of `avg_pool2d` with `ceil_mode`, to the
-    bit, in half the time, since sums are of integers.
+def block_means(rows: NDArray[Any], ky: int, kx: int) -> NDArray[np.float32]:
+    """Means of blocks of a picture, `(C, ceil(h / ky), ceil(w / kx))`: those of `avg_pool2d` with `ceil_mode`, of 8 bits to the bit.
 
     Args:
-        rows: `(h, w, C)`.
-        ky, kx: rows and columns of a block, at most 256 and `_EXACT` together.
+        rows: `(h, w, C)` of any picture dtype.
+        ky, kx: rows and columns of a block; the last ones may be smaller.
     """
-    tall = rows[::ky].astype(np.uint16)
+    h, w, channels = rows.shape
+    # Sums of whole numbers are exact, and in narrow types quick.
+    whole = rows.dtype.kind == "u" and ky * kx <= _EXACT
+    narrow = rows.dtype == np.uint8 and ky <= 256
+    tall: NDArray[Any] = rows[::ky].astype(np.uint16 if narrow else np.uint32 if whole else np.float32)
     for k in range(1, ky):
         part = rows[k::ky]
         tall[: len(part)] += part
-    sums = tall[:, ::kx].astype(np.float32)
-    for k in range(1, kx):
-        wide = tall[:, k::kx]
-        sums[:, : wide.shape[1]] += wide
-    counts = [np.minimum(k, side - np.arange(0, side, k)) for k, side in ((ky, rows.shape[0]), (kx, rows.shape[1]))]
-    planes = np.ascontiguousarray(sums.transpose(2, 0, 1)) / np.outer(*counts).astype(np.float32)
-    return torch.from_numpy(planes)[None]
+    counts = [np.minimum(k, side - np.arange(0, side, k)) for k, side in ((ky, h), (kx, w))]
+    means = np.empty((channels, len(tall), len(counts[1])), np.float32)
+    # Channel by channel: along three samples of a pixel numpy goes one pixel at a time.
+    for channel in range(channels):
+        sums: NDArray[Any] = tall[:, ::kx, channel].astype(np.uint32 if whole else np.float32)
+        for k in range(1, kx):
+            wide = tall[:, k::kx, channel]
+            sums[:, : wide.shape[1]] += wide
+        np.divide(sums.astype(np.float32), np.outer(*counts).astype(np.float32), out=means[channel])
+    return means
 
 
 def shrink(array: NDArray[Any], box: Box, size: int, white: float | None = None) -> Tensor:
     """A box of an array, squashed to a square by area averaging, `(1, C, size, size)` float32 with white at 1.
 
-    Large boxes are first averaged over whole blocks, strip by strip, so that memory stays small.
+    Large boxes are first averaged over whole blocks, strip by strip on all cores.
 
     Args:
         array: `(H, W)` or `(H, W, C)` of any picture dtype.
@@ -116,15 +125,13 @@ def shrink(array: NDArray[Any], box: Box, size: int, white: float | None = None)
     if region.ndim == 2:
         region = region[:, :, None]
     ky, kx = max(1, box.height // (2 * size)), max(1, box.width // (2 * size))
-    strip = max(1, 2**21 // max(1, ky * box.width * region.shape[2])) * ky
-    parts = []
-    for row in range(0, box.height, strip):
-        rows = region[row : row + strip]
-        if rows.dtype == np.uint8 and 1 < ky * kx <= _EXACT and ky <= 256:
-            parts.append(block_means(rows, ky, kx))
-            continue
-        part = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
-        # A last block that is not whole counts as one, less than half a pixel of the result: nothing at the border gets lost.
-        parts.append(F.avg_pool2d(part, (ky, kx), ceil_mode=True) if ky * kx > 1 else part)
-    small = torch.cat(parts, 2) / (white or full_scale(array))
+    # A last block that is not whole counts as one, less than half a pixel of the result: nothing at the border gets lost.
+    means = np.empty((region.shape[2], -(-box.height // ky), -(-box.width // kx)), np.float32)
+    step = max(1, _STRIP // (ky * box.width))
+
+    def strip(top: int) -> None:
+        means[:, top : top + step] = block_means(region[top * ky : (top + step) * ky], ky, kx)
+
+    each(strip, range(0, means.shape[1], step))
+    small = torch.from_numpy(means)[None] / (white or full_scale(array))
     return F.interpolate(small, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

@@ -140,13 +140,18 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
     return NotedMask(1 - alpha, (*notices, said))
 
 
-def _to_white(plane: NDArray[Any]) -> NotedMask:
-    """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground."""
-    full, top = full_scale(plane), float(plane.max())
+def _to_white(plane: NDArray[Any], extremes: tuple[float, float] | None = None) -> NotedMask:
+    """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground.
+
+    Args:
+        extremes: its least and its highest value, where they are known: a large mask is looked at no more often than it must.
+    """
+    least, top = extremes or (float(plane.min()), float(plane.max()))
+    full = full_scale(plane)
     white = top if full == 1 and top > FLOAT_WHITE else full
     # Resampling overshoots, which makes nothing whiter than white.
     peak = max(0.0, top / full if full > 1 else top if top > FLOAT_WHITE else min(top, 1.0))
-    if top == white == 1 and plane.dtype == np.float32 and plane.flags.writeable and plane.min() >= 0:
+    if top == white == 1 and plane.dtype == np.float32 and plane.flags.writeable and least >= 0:
         return NotedMask(plane, (), peak)
     # One pass, without a copy of all samples as floats before.
     mask: Mask = np.divide(plane, np.float32(white), dtype=np.float32, casting="unsafe")
@@ -174,9 +179,10 @@ def noted_mask_from(array: NDArray[Any]) -> NotedMask:
     """As `mask_from`, with what should be said."""
     array = np.asarray(array)
     if array.ndim == 2 and array.dtype == np.float32 and array.size:
-        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        least, most = float(array.min()), float(array.max())
+        if not (np.isfinite(least) and np.isfinite(most)):
             raise RaihaError("The mask holds NaN or infinite values; repair it first.")
-        return _to_white(array)
+        return _to_white(array, (least, most))
     return noted_mask_of(from_array(array, "The mask"))
 
 

@@ -159,13 +159,14 @@ _BRIGHT = 16.0
 """Ordinary highlights lie below this multiple of white: a float picture of which a quarter lies above counts in integers."""
 
 
-def _float_white(colours: Pixels, name: str) -> tuple[float | None, tuple[str, ...]]:
+def _float_white(colours: Pixels, top: float, name: str) -> tuple[float | None, tuple[str, ...]]:
     """The value of white in a float picture, None where it is 1, and what to say: some programs save 0 to 255 as floats.
 
     Raises:
         RaihaError: the numbers are far beyond those of a picture.
     """
-    top = float(colours.max())
+    if top > _BRIGHT:
+        top = float(colours.max())  # not that of alpha
     if top <= _BRIGHT:
         return None, ()
     step = max(1, colours.size // 2**20)
@@ -188,7 +189,7 @@ def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = F
     Raises:
         RaihaError: another shape or dtype, no pixels, NaN or infinite values.
     """
-    array = np.asarray(array)  # matrices and masked arrays index in ways of their own
+    array, top = np.asarray(array), 0.0  # matrices and masked arrays index in ways of their own
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
@@ -200,17 +201,21 @@ def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = F
     elif np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float32, copy=False)
         # The extremes carry NaN and infinity along, without a picture-sized temporary.
-        if not (np.isfinite(array.min()) and np.isfinite(array.max())):
+        top = float(array.max())
+        if not (np.isfinite(array.min()) and np.isfinite(top)):
             raise RaihaError(f"{name} holds NaN or infinite values; repair them first, since no colour can be computed from them.")
     elif array.dtype not in (np.uint8, np.uint16):
         raise RaihaError(f"{name} has samples of type {array.dtype}; use uint8, uint16 or float32.")
     channels = array.shape[2]
     alpha = np.ascontiguousarray(array[:, :, -1]) if channels in (2, 4) else None
     if channels >= 3:
-        colours = np.ascontiguousarray(array[:, :, :3])
+        colours = array[:, :, :3]
+        # Planes, as tensors have them, are as good as pixels: turning a large picture takes longer than harmonising it.
+        if not colours.transpose(2, 0, 1).flags.c_contiguous:
+            colours = np.ascontiguousarray(colours)
     elif thin:
         colours = np.broadcast_to(array[:, :, :1], (*array.shape[:2], 3))
     else:
         colours = np.repeat(array[:, :, :1], 3, axis=2)
-    white, notices = _float_white(colours, name) if colours.dtype == np.float32 else (None, ())
+    white, notices = _float_white(colours, top, name) if colours.dtype == np.float32 else (None, ())
     return Picture(colours, alpha, grey=channels < 3, white=white, notices=notices)

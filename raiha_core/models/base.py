@@ -79,10 +79,9 @@ class AffineMap(ColorTransform):
         if self.matrix.device.type != "cpu":
             return super().along(x, white)
         # (rows, 4, 3, 1, w): what red, green, blue and 1 are multiplied by for each channel of the result.
-        across = (self.matrix.flatten(0, 1) @ _weights(x.to(self.matrix), columns).T.contiguous()).reshape(3, 4, rows, 1, -1)
-        across = across.permute(2, 1, 0, 3, 4).contiguous()
+        by_colour = self.matrix.reshape(3, 4, rows, columns).permute(2, 1, 0, 3).flatten(0, 2)
+        across = (by_colour @ _weights(x.to(self.matrix), columns).T).reshape(rows, 4, 3, 1, -1)
         across[:, 3] *= white
-        slopes = across.diff(dim=0) if rows > 1 else torch.zeros_like(across)
 
         def strip(rgb: Tensor, y: Tensor, part: slice) -> Tensor:
             at = (y.to(self.matrix) * rows - 0.5).clamp(0, rows - 1)
@@ -91,7 +90,9 @@ class AffineMap(ColorTransform):
             for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
                 start, end = end, end + count
                 planes = rgb[:, :, None, start:end].unbind(1)
-                above, slope = (_mixed(m[cell, ..., part].unbind(), planes) for m in (across, slopes))
+                here = across[cell, ..., part]
+                above = _mixed(here.unbind(), planes)
+                slope = _mixed((across[min(cell + 1, rows - 1), ..., part] - here).unbind(), planes)
                 torch.addcmul(above, slope, at[start:end, None] - cell, out=moved[:, :, start:end])
             return moved
 

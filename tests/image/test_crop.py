@@ -71,9 +71,22 @@ def test_nothing_at_a_border_gets_lost(height, width, side):
     assert float(shrink(mask, Box(0, 0, height, width), 16).max()) > 0.02
 
 
-@pytest.mark.parametrize(("height", "width", "ky", "kx"), [(12, 18, 2, 3), (13, 17, 4, 5), (7, 9, 3, 1), (300, 20, 256, 7), (5, 5, 1, 2)])
-def test_block_means_are_those_of_pooling(height: int, width: int, ky: int, kx: int) -> None:
-    rows = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(
+    ("height", "width", "ky", "kx"), [(12, 18, 2, 3), (13, 17, 4, 5), (7, 9, 3, 1), (300, 20, 256, 7), (700, 9, 300, 2), (5, 5, 1, 2)]
+)
+def test_block_means_are_those_of_pooling(dtype: type, height: int, width: int, ky: int, kx: int) -> None:
+    white = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
+    # Bright: what would overflow narrow sums must not.
+    rows = (np.random.default_rng(0).uniform(0.5, 1, (height, width, 3)) * white).astype(dtype)
     planes = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
-    pooled = torch.nn.functional.avg_pool2d(planes, (ky, kx), ceil_mode=True)
-    assert torch.equal(block_means(rows, ky, kx), pooled)
+    pooled = torch.nn.functional.avg_pool2d(planes, (ky, kx), ceil_mode=True)[0]
+    exact = dtype == np.uint8 and ky * kx < 2**15 // 255
+    torch.testing.assert_close(torch.from_numpy(block_means(rows, ky, kx)), pooled, rtol=0 if exact else 1e-5, atol=0)
+
+
+def test_strips_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.random.default_rng(1).integers(0, 256, (1300, 1700, 3)).astype(np.uint8)
+    whole = shrink(array, Box(11, 7, 1290, 1693), 64)
+    monkeypatch.setattr("raiha_core.image.crop._STRIP", 50_000)
+    assert torch.equal(shrink(array, Box(11, 7, 1290, 1693), 64), whole)
