@@ -152,12 +152,16 @@ def config_from(raw: dict[str, Any]) -> TrainConfig:
 
 
 def _loader() -> type:
-    """PyYAML's safe loader, to which 1e-3 is a number as it is in YAML 1.2."""
+    """PyYAML's safe loader, to which 1e-3 is a number and `no`, the name of a precision, a word, as they are in YAML 1.2."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         """Of its own, since resolvers are added to a class."""
 
+    boolean = "tag:yaml.org,2002:bool"
+    kept = {first: [r for r in all_ if r[0] != boolean] for first, all_ in Loader.yaml_implicit_resolvers.items()}
+    Loader.yaml_implicit_resolvers = kept
+    Loader.add_implicit_resolver(boolean, re.compile("^(true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789"))
     return Loader
 

@@ -38,7 +38,7 @@ def written(text: str, folder: Path) -> Path:
         ("out: x\nsources: []\nrecipe: {mooved: 1}", "unknown key recipe.mooved"),
         ("out: x\nsources: []\nbatch: 0", "batch is 0; give a whole number >= 1"),
         ("out: x\nsources: []\nbatch: 2.5", "batch is 2.5; give a whole number"),
-        ("out: x\nsources: []\nbatch: yes", "batch is True; give a whole number"),
+        ("out: x\nsources: []\nbatch: true", "batch is True; give a whole number"),
         ("out: x\nsources: []\nschedule: liner", "schedule is 'liner'; give cosine or linear"),
         ("out: x\nsources: []\nprecision: fp8", "precision is 'fp8'; give no or bf16 or fp16"),
         ("out: x\nsources: []\nlearning_rate: fast", "learning_rate is 'fast'; give a number"),
@@ -85,6 +85,12 @@ def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path) -> None:
     config = read_config(written(text, tmp_path))
     assert (config.learning_rate, config.weight_decay, config.hold, config.backbone_rate) == (1e-3, 0.02, 0.5, 1.0)
     assert config.steps == 100
+
+
+def test_the_precision_no_needs_no_quotes(tmp_path: Path) -> None:
+    for written_as in ("no", '"no"', "bf16"):
+        assert read_config(written(f"out: x\nsources: []\nprecision: {written_as}", tmp_path)).precision == written_as.strip('"')
+
 
 
 def test_everything_nested_becomes_what_it_is(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def profiles(step: Tensor, distance: Tensor, direction: Tensor) -> tuple[Tensor,
     size = step.abs().mean(1, keepdim=True)
     steepest = ((size >= window_max(size, 5)) & (size > 0.02)).to(size.dtype)
     seen = torch.cat([step, size, steepest, torch.ones_like(size)], 1).flatten(2)  # (B, SAID, N)
-    index = direction.flatten(2) * CONTOURS + _contour_of(distance)  # (B, METRICS, N)
+    index = _contour_of(distance).add_(direction.flatten(2) * CONTOURS)  # (B, METRICS, N)
     out = seen.new_zeros(len(step), METRICS, SAID, DIRECTIONS * CONTOURS)
     for metric in range(METRICS):
         out[:, metric].scatter_add_(2, index[:, metric, None].expand(-1, SAID, -1), seen)
@@ -153,7 +153,7 @@ def profiles(step: Tensor, distance: Tensor, direction: Tensor) -> tuple[Tensor,
 
 def _contour_of(distance: Tensor) -> Tensor:
     """Which contour every pixel lies on, `(B, METRICS, N)` int64: distances are whole numbers."""
-    return (distance.long() + REACH).flatten(2)
+    return distance.long().add_(REACH).flatten(2)
 
 
 def _inside(chosen: Tensor, distance: Tensor) -> Tensor:
