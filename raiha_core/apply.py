@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import fused
 from .image import Box, Mask, Picture
-from .models.base import ColorTransform
+from .models.base import AffineMap, ColorTransform
 from .parallel import each
 from .parts import Part, only
 
@@ -38,6 +39,7 @@ def apply_transform(
     part_of_change: Part = "both",
     device: torch.device | str = "cpu",
     into: NDArray[Any] | None = None,
+    one_pass: bool | None = None,
 ) -> Picture:
     """Apply a transform to what lies under a mask; everything outside is copied bit for bit.
 
@@ -49,6 +51,7 @@ def apply_transform(
         part_of_change: of the change only the brightness, only the colour, or both.
         device: where to compute.
         into: an array of the picture's shape and type to put the result into; None makes one.
+        one_pass: whether to use the compiled kernel of `fused`; None does where it can be had and pays. The result is the same.
 
     Returns:
         a new picture of the same depth; float pictures keep values above 1.
@@ -64,24 +67,42 @@ def apply_transform(
     # Most pictures need nothing but the transform; their samples are then taken as they are, whatever white is.
     plain = picture.space is None and part_of_change == "both" and not picture.grey and not picture.premultiplied and strength <= 1
     change = _plain_change if plain else _any_change
-    transform = placed.transform.along(x, picture.scale if plain else 1.0)
+    transform, sweep = placed.transform, None
+    if plain and on.type == "cpu" and isinstance(transform, AffineMap) and (_in_one_pass(out) if one_pass is None else one_pass):
+        sweep = fused.sweep(transform, x, y, picture.rgb, mask, out, picture.scale, strength)
+    strips_of = transform.along(x, picture.scale if plain else 1.0)
 
     @torch.inference_mode()
     def strip(rows: slice) -> None:
         out[rows] = picture.rgb[rows]
         # Each strip has columns of its own, so that what lies beside an object is not even looked at.
         seen = np.flatnonzero(mask[rows].max(0) > 0)
-        if seen.size:
-            columns = slice(int(seen[0]), int(seen[-1]) + 1)
-            part = rows, columns
-            rgb, weight = (torch.from_numpy(p).to(on) for p in (_planes(out[part]), np.ascontiguousarray(mask[part])))
-            task = _Strip(picture, part, rgb[None], weight, lambda c: transform(c, y[rows], columns), strength, part_of_change)
-            _write(out[part], change(task), mask[part], plain)
+        if not seen.size:
+            return
+        columns = slice(int(seen[0]), int(seen[-1]) + 1)
+        if sweep is not None:
+            sweep(rows, columns)
+            return
+        part = rows, columns
+        rgb, weight = (torch.from_numpy(p).to(on) for p in (_planes(out[part]), np.ascontiguousarray(mask[part])))
+        task = _Strip(picture, part, rgb[None], weight, lambda c: strips_of(c, y[rows], columns), strength, part_of_change)
+        _write(out[part], change(task), mask[part], plain)
 
     step = max(1, STRIP // width)
     strips = [slice(top, min(top + step, height)) for top in range(0, height, step)]
     each(strip, strips, limit=None if on.type == "cpu" else 1)
     return picture.with_rgb(out)
+
+
+def _in_one_pass(out: NDArray[Any]) -> bool:
+    """Whether the kernel is to change a picture like this."""
+    return fused.pays(out.size // 3) and fused.agrees(out.dtype, not out.flags.c_contiguous, _both_ways_are_one)
+
+
+def _both_ways_are_one(rgb: NDArray[Any], mask: Mask, transform: AffineMap) -> bool:
+    placed = PlacedTransform(transform, Box(0, 0, *mask.shape))
+    passes, one = (apply_transform(Picture(rgb), mask, placed, 0.9, one_pass=how).rgb for how in (False, True))
+    return np.array_equal(passes, one)
 
 
 class _Strip(NamedTuple):

@@ -75,28 +75,40 @@ class AffineMap(ColorTransform):
 
     def along(self, x: Tensor, white: float = 1.0) -> Strips:
         """See `ColorTransform.along`; on a CPU pixels between two rows of cells take two rows of transforms, and never twelve planes."""
-        _, rows, columns = self.matrix.shape
         if self.matrix.device.type != "cpu":
             return super().along(x, white)
-        # (rows, 4, 3, 1, w): what red, green, blue and 1 are multiplied by for each channel of the result.
-        by_colour = self.matrix.reshape(3, 4, rows, columns).permute(2, 1, 0, 3).flatten(0, 2)
-        across = (by_colour @ _weights(x.to(self.matrix), columns).T).reshape(rows, 4, 3, 1, -1)
-        across[:, 3] *= white
+        across = self.across(x, white)[:, :, :, None]  # (rows, 4, 3, 1, w)
 
         def strip(rgb: Tensor, y: Tensor, part: slice) -> Tensor:
-            at = (y.to(self.matrix) * rows - 0.5).clamp(0, rows - 1)
-            cells, counts = at.long().clamp_max(max(0, rows - 2)).unique_consecutive(return_counts=True)
+            above, beyond = self.between(y)
+            cells, counts = above.unique_consecutive(return_counts=True)
             moved, end = torch.empty_like(rgb), 0
             for cell, count in zip(cells.tolist(), counts.tolist(), strict=True):
                 start, end = end, end + count
                 planes = rgb[:, :, None, start:end].unbind(1)
                 here = across[cell, ..., part]
-                above = _mixed(here.unbind(), planes)
-                slope = _mixed((across[min(cell + 1, rows - 1), ..., part] - here).unbind(), planes)
-                torch.addcmul(above, slope, at[start:end, None] - cell, out=moved[:, :, start:end])
+                near = _mixed(here.unbind(), planes)
+                slope = _mixed((across[min(cell + 1, len(across) - 1), ..., part] - here).unbind(), planes)
+                torch.addcmul(near, slope, beyond[start:end, None], out=moved[:, :, start:end])
             return moved
 
         return strip
+
+    def across(self, x: Tensor, white: float) -> Tensor:
+        """For columns that lie at `x` `(w,)` what red, green, blue and 1 are multiplied by, `(rows, 4, 3, w)`: the 3 are the result's
+        channels."""
+        _, rows, columns = self.matrix.shape
+        by_colour = self.matrix.reshape(3, 4, rows, columns).permute(2, 1, 0, 3).flatten(0, 2)
+        across = (by_colour @ _weights(x.to(self.matrix), columns).T).reshape(rows, 4, 3, -1)
+        across[:, 3] *= white
+        return across
+
+    def between(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """For rows that lie at `y` `(h,)` the row of cells above, `(h,)` int64, and how far they lie beyond its centre, in cells."""
+        rows = self.matrix.shape[1]
+        at = (y.to(self.matrix) * rows - 0.5).clamp(0, rows - 1)
+        cell = at.long().clamp_max(max(0, rows - 2))
+        return cell, at - cell
 
     def to(self, device: torch.device | str) -> AffineMap:
         """See `ColorTransform.to`."""

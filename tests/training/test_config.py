@@ -92,7 +92,6 @@ def test_the_precision_no_needs_no_quotes(tmp_path: Path) -> None:
         assert read_config(written(f"out: x\nsources: []\nprecision: {written_as}", tmp_path)).precision == written_as.strip('"')
 
 
-
 def test_everything_nested_becomes_what_it_is(tmp_path: Path) -> None:
     config = config_from(
         {
