@@ -11,13 +11,17 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 _MOST = 8
 """Threads; work that is bound by memory gains nothing from more."""
+_PIECE = 2**20
+"""Samples that are looked at in one piece: enough that threads do not wait for each other, little enough to be shared out."""
 _lock = threading.Lock()
 
 
@@ -41,6 +45,29 @@ def each(work: Callable[[T], None], items: Iterable[T], limit: int | None = None
     # The results are taken, so that errors are raised here.
     for _ in _pool(os.getpid(), threads).map(work, todo):
         pass
+
+
+def by_rows(look: Callable[[NDArray[Any]], NDArray[Any]], array: NDArray[Any]) -> NDArray[Any]:
+    """What is found in every row of an array, by pieces on all cores.
+
+    Args:
+        look: from some rows `(n, ...)` to what is found in them, `(n, ...)`.
+        array: at least one row.
+    """
+    step = max(1, _PIECE // max(1, array[0].size))
+    pieces: dict[int, NDArray[Any]] = {}
+
+    def piece(top: int) -> None:
+        pieces[top] = look(array[top : top + step])
+
+    each(piece, range(0, len(array), step))
+    return np.concatenate([pieces[top] for top in sorted(pieces)])
+
+
+def extremes(array: NDArray[Any]) -> tuple[float, float]:
+    """The least and the highest value; NaN where one is among them. The array is not empty."""
+    found = by_rows(lambda rows: np.array([[rows.min(), rows.max()]]), array)
+    return float(found[:, 0].min()), float(found[:, 1].max())
 
 
 @functools.cache

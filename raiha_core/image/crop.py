@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..parallel import each
+from ..parallel import by_rows, each
 from .masks import Mask
 from .picture import full_scale
 
@@ -55,9 +55,10 @@ def crop_box(mask: Mask, share: float = 0.1, margin: float = 1.5, whole: float =
     whole picture.
     """
     height, width = mask.shape
-    brightest: Mask = mask.max(1)
+    rows = by_rows(lambda m: np.stack([m.max(1), m.sum(1)], 1), mask)
+    brightest: Mask = rows[:, 0]
     inner = _box_of(mask, brightest, min(0.5, float(brightest.max()) / 2))
-    return box_around((height, width), inner, float(mask.sum()), share, margin, whole)
+    return box_around((height, width), inner, float(rows[:, 1].sum(dtype=np.float64)), share, margin, whole)
 
 
 def box_around(size: tuple[int, int], inner: Box, covered: float, share: float = 0.1, margin: float = 1.5, whole: float = 0.7) -> Box:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import EmptyMaskError, RaihaError
+from ..parallel import extremes
 from .files import read_image, turned
 from .picture import Picture, from_array, full_scale
 
@@ -140,13 +141,13 @@ def noted_alpha_mask(picture: Picture) -> NotedMask:
     return NotedMask(1 - alpha, (*notices, said))
 
 
-def _to_white(plane: NDArray[Any], extremes: tuple[float, float] | None = None) -> NotedMask:
+def _to_white(plane: NDArray[Any], known: tuple[float, float] | None = None) -> NotedMask:
     """A plane in [0, 1], its brightest value at 1: a mask has one meaning, whatever value its maker gave to the foreground.
 
     Args:
-        extremes: its least and its highest value, where they are known: a large mask is looked at no more often than it must.
+        known: its least and its highest value, where they are: a large mask is looked at no more often than it must.
     """
-    least, top = extremes or (float(plane.min()), float(plane.max()))
+    least, top = known or extremes(plane)
     full = full_scale(plane)
     white = top if full == 1 and top > FLOAT_WHITE else full
     # Resampling overshoots, which makes nothing whiter than white.
@@ -179,7 +180,7 @@ def noted_mask_from(array: NDArray[Any]) -> NotedMask:
     """As `mask_from`, with what should be said."""
     array = np.asarray(array)
     if array.ndim == 2 and array.dtype == np.float32 and array.size:
-        least, most = float(array.min()), float(array.max())
+        least, most = extremes(array)
         if not (np.isfinite(least) and np.isfinite(most)):
             raise RaihaError("The mask holds NaN or infinite values; repair it first.")
         return _to_white(array, (least, most))
@@ -206,7 +207,7 @@ def fit_mask(mask: Mask, size: tuple[int, int], resize: bool = False) -> Mask:
         if not resize:
             raise other_size((mask.shape[0], mask.shape[1]), size)
         mask = resized(mask, size)
-    check_extremes(float(mask.min()), float(mask.max()))
+    check_extremes(*extremes(mask))
     return mask
 
 

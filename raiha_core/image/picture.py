@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import RaihaError
+from ..parallel import extremes
 from .spaces import Space, space_of
 
 Pixels = NDArray[Any]
@@ -201,8 +202,8 @@ def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = F
     elif np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float32, copy=False)
         # The extremes carry NaN and infinity along, without a picture-sized temporary.
-        top = float(array.max())
-        if not (np.isfinite(array.min()) and np.isfinite(top)):
+        least, top = extremes(array)
+        if not (np.isfinite(least) and np.isfinite(top)):
             raise RaihaError(f"{name} holds NaN or infinite values; repair them first, since no colour can be computed from them.")
     elif array.dtype not in (np.uint8, np.uint16):
         raise RaihaError(f"{name} has samples of type {array.dtype}; use uint8, uint16 or float32.")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..parallel import by_rows
 from .crop import Box, shrink
 from .masks import Mask
 from .picture import Picture
@@ -50,8 +51,8 @@ def view_mask(mask: Mask, box: Box, size: int) -> Tensor:
     """
     region = mask[box.top : box.bottom, box.left : box.right]
     # Row by row: summed in 64 bits, a large mask takes three times as long.
-    total, squares = (float(rows.sum(dtype=np.float64)) for rows in (region.sum(1), np.einsum("ij,ij->i", region, region)))
-    soft = softness(total, squares)
+    sums = by_rows(lambda m: np.stack([m.sum(1), np.einsum("ij,ij->i", m, m)], 1), region).sum(0, dtype=np.float64)
+    soft = softness(float(sums[0]), float(sums[1]))
     if soft is not None:
         steep = steepened(region, soft)
         if steep.any():
