@@ -1,4 +1,4 @@
-"""Maps of affine transforms applied in one pass, compiled by numba; `fused` says when. Importing this takes a quarter of a second.
+"""Maps of affine transforms applied in one pass, compiled by numba; `fused` says when. Importing it takes most of a second.
 
 Every operation, and its order, is that of `apply` and `models.base` in torch: the results are the same to the bit.
 """
