@@ -41,6 +41,11 @@ def pillow_formats() -> list[str]:
     return [name for name in _FORMATS if name in Image.OPEN]
 
 
+def plain_format(head: bytes) -> list[str]:
+    """PNG or JPEG, by a file's first bytes, and nothing for other formats: to look for more than one Pillow imports dozens of modules."""
+    return ["PNG"] if head.startswith(png.SIGNATURE) else ["JPEG"] if head.startswith(_JPEG) else []
+
+
 @contextlib.contextmanager
 def large_pictures() -> Iterator[None]:
     """Photos of 200 megapixels are real; Pillow's limit is for web servers. It is put back, since it is global."""
@@ -117,8 +122,7 @@ def _read(file: Path, page: int | None, mask: bool) -> Picture:
     if head.startswith(_ICON):  # so does that of icons
         for height, width in _icon_sizes(file):
             _check(file, "ICO", height, width)
-    # To learn of the other formats Pillow imports dozens of modules.
-    with Image.open(file, formats=["JPEG"] if head.startswith(_JPEG) else pillow_formats()) as image:
+    with Image.open(file, formats=plain_format(head) or pillow_formats()) as image:
         large = direct.serves(image, file)
         _check(file, direct.KIND if large else image.format, image.height, image.width)
         notices = _turn_to(file, image, page, mask)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import RaihaError
 from . import direct
-from .files import large_pictures
+from .files import large_pictures, plain_format
 from .limits import check_memory
 from .masks import FLOAT_WHITE, JPEG_NOISE, WHITE, Mask
 from .metadata import ORIENTATION
@@ -237,7 +237,11 @@ def kind_of(file: Path) -> tuple[int, bool]:
             with tifffile.TiffFile(file) as handle:
                 page: Any = handle.pages[0]
                 return int(page.imagelength) * int(page.imagewidth), not page.extrasamples
-        with large_pictures(), Image.open(file, formats=["PNG", "JPEG"]) as image:
+        with file.open("rb") as stream:
+            formats = plain_format(stream.read(32))
+        if not formats:
+            return 0, False
+        with large_pictures(), Image.open(file, formats=formats) as image:
             opaque = "transparency" not in image.info and image.mode not in ("LA", "PA", "RGBA")
             return image.width * image.height, opaque
     except Exception:  # whoever reads it says what is wrong with it
@@ -256,7 +260,9 @@ def plane_of_mask(file: Path) -> tuple[NDArray[Any], bool] | None:
         return None
     with file.open("rb") as stream:
         head = stream.read(32)
-    with large_pictures(), Image.open(file, formats=["PNG", "JPEG"]) as image:
+    if not plain_format(head):
+        return None
+    with large_pictures(), Image.open(file, formats=plain_format(head)) as image:
         if image.getexif().get(ORIENTATION, 1) != 1 or "transparency" in image.info or (image.format == "PNG" and head[24] == 16):
             return None
         check_memory(file, image.width * image.height * (2 if image.mode in ("1", "P") else len(image.mode)) + file.stat().st_size)
