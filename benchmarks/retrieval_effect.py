@@ -150,7 +150,7 @@ def measure(
             usual = weight == DEFAULT_WEIGHT
             found = index.retrieve(composite[None], mask[None], max(NUMBERS) if usual else USUAL, weight=weight)
             seen = harmonizer.prepare_references([r.load() for r in found])
-            for k in NUMBERS if usual else (USUAL,):
+            for k in NUMBERS if usual else (1, USUAL):
                 add(f"weight {weight}: first {k}", seen[:k])
             if not usual:
                 continue

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ..raiha_core.errors import RaihaError
 from ..raiha_core.references import Reference, References
-from ..raiha_core.references.index import DEFAULT_WEIGHT
+from ..raiha_core.references.index import DEFAULT_COUNT, DEFAULT_LIGHT, DEFAULT_WEIGHT
 from . import indexes, inputs
 from .comfy import RaihaIndex, RaihaPicks, RaihaReferences, Steps, checked, io, schema
 from .masks import RESIZE, SAME
@@ -37,12 +37,18 @@ class RetrieveReferences(io.ComfyNode):
                 RaihaIndex.Input("index", tooltip="From Load Reference Index."),
                 io.Image.Input("image", tooltip="The composite. Of a batch, the first image that shows the object is taken."),
                 io.Mask.Input("mask", tooltip="White where the object is."),
-                io.Int.Input("top_k", default=4, min=1, max=16, tooltip="How many photos at most; pinned ones count."),
+                io.Int.Input("top_k", default=DEFAULT_COUNT, min=1, max=16, tooltip="How many photos at most; pinned ones count."),
                 inputs.share("weight", DEFAULT_WEIGHT, "0 looks for similar content only, 1 for similar light only."),
                 inputs.share("minimum_score", 0.0, "Photos that fit worse than this are left out; pinned ones stay."),
                 # No tooltip: it would lie over the photos, and the strip says itself what to do.
                 RaihaPicks.Input("picks", default="{}", optional=True, socketless=True),
                 inputs.mask_size(optional=True),
+                inputs.share(
+                    "minimum_light",
+                    DEFAULT_LIGHT,
+                    "Photos whose light is less like the scene's are left out; pinned ones stay.",
+                    optional=True,
+                ),
             ],
             outputs=[
                 RaihaReferences.Output("references", display_name="references", tooltip="For Harmonize Composite."),
@@ -67,11 +73,12 @@ class RetrieveReferences(io.ComfyNode):
         index: IndexHandle,
         image: Tensor,
         mask: Tensor,
-        top_k: int = 4,
+        top_k: int = DEFAULT_COUNT,
         weight: float = DEFAULT_WEIGHT,
         minimum_score: float = 0.0,
         picks: str = "{}",
         mask_size: str = SAME,
+        minimum_light: float = DEFAULT_LIGHT,
     ) -> io.NodeOutput:
         """Search, and tell the widget what was found."""
         batch, chosen = frames(image, mask, mask_size == RESIZE), parse(picks)
@@ -79,7 +86,9 @@ class RetrieveReferences(io.ComfyNode):
         composite = batch.picture(first).rgb_tensor().clamp(0, 1)
         area = torch.from_numpy(batch.mask(first))[None, None]
         with indexes.installed():
-            found = index.index.retrieve(composite, area, top_k, weight=weight, pinned=chosen.pinned, excluded=chosen.excluded)
+            found = index.index.retrieve(
+                composite, area, top_k, weight=weight, min_illumination=minimum_light, pinned=chosen.pinned, excluded=chosen.excluded
+            )
         kept = [r for r in found if r.pinned or r.score >= minimum_score]
         steps = Steps(len(kept))
         squares = []
@@ -117,5 +126,5 @@ def for_widget(kept: list[Reference], found: References, key: str) -> dict[str, 
     ]
     notices = [in_comfyui(notice) for notice in found.notices]
     if not kept:
-        notices.append("No photo fits. Lower the minimum score, clear the picks, or add photos to the gallery.")
+        notices.append("No photo fits. Lower the minimum score or the minimum light, clear the picks, or add photos to the gallery.")
     return {"raiha_references": photos, "raiha_notices": notices}

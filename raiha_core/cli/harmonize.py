@@ -59,7 +59,7 @@ class Options:
 @click.option("-o", "--output", required=True, type=FILE, help="Result file; a folder for a batch.")
 @click.option("--references", "-r", multiple=True, type=FILE, help="A reference photo; may be repeated.")
 @click.option("--index", "directory", type=FILE, default=None, help="Retrieve references from this index.")
-@click.option("--top-k", default=4, show_default=True, type=click.IntRange(1, 64), help="How many to retrieve.")
+@click.option("--top-k", default=1, show_default=True, type=click.IntRange(1, 64), help="How many to retrieve.")
 @click.option("--model", default="raiha-s", show_default=True, help="Name of a shipped model or a checkpoint file.")
 @click.option("--strength", default=1.0, show_default=True, help="0 gives the input back, 1 the full effect, up to 2 more of the same.")
 @click.option(

@@ -26,8 +26,12 @@ from .stores import Access
 from .verify import Verification
 from .verify import verify as verify_index
 
+DEFAULT_COUNT = 1
+"""References: one does no harm to composites of any kind, more do (docs/retrieval.md, Effect)."""
 DEFAULT_WEIGHT = 0.1
-"""Share of the light: of those tried, what helped composites in place, pasted and fitting ones alike (docs/retrieval.md)."""
+"""Share of the light in the score: those above make results worse."""
+DEFAULT_LIGHT = 0.3
+"""The least light: references whose light differs more make results worse."""
 _T = TypeVar("_T")
 
 
@@ -197,11 +201,11 @@ class ReferenceIndex(OpenIndex):
         self,
         composite: Tensor,
         mask: Tensor,
-        k: int = 4,
+        k: int = DEFAULT_COUNT,
         *,
         weight: float = DEFAULT_WEIGHT,
         min_content: float = 0.0,
-        min_illumination: float = 0.0,
+        min_illumination: float = DEFAULT_LIGHT,
         pinned: Iterable[PathLike] = (),
         excluded: Iterable[PathLike] = (),
         query_path: PathLike | None = None,

@@ -53,13 +53,26 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
         spent = (
             bool(proposed) and (weight == 0 or not store.hybrid) and min(r.content @ query.content for r in proposed) < wishes.min_content
         )
-        chosen = choose(query, rank(query, regions, catalogue, wishes), wishes, there)
+        ranked = rank(query, regions, catalogue, wishes)
+        chosen = choose(query, ranked, wishes, there)
         if len(chosen) >= wishes.k or limit >= total or spent:
             found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
+            dark = [] if chosen else _in_other_light(ranked, wishes)
             others = catalogue.other_kinds() if len(chosen) < wishes.k else {}
             others.pop(query.kind, None)
-            return found, _notices(list(vanished), lookup) + kinds.lines(others)
+            return found, _notices(list(vanished), lookup) + dark + kinds.lines(others)
         limit *= 8
+
+
+def _in_other_light(ranked: list[Ranked], wishes: Wishes) -> list[str]:
+    """What to say where nothing was left, of photos that only their light kept out."""
+    left_out = sum(r.content >= wishes.min_content and r.illumination < wishes.min_illumination for r in ranked)
+    if not left_out:
+        return []
+    return [
+        "what shows such things lies in a light unlike the scene's and was left out, since such references make results worse; pin a "
+        "photo, or give it as a reference yourself, to use it all the same"
+    ]
 
 
 def no_gallery(lookup: Lookup) -> None:

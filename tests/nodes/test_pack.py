@@ -179,7 +179,11 @@ def test_example_workflows_are_whole(file: Path) -> None:
             widgets = [k for k in kinds if k in ("INT", "FLOAT", "COMBO", "BOOLEAN", "STRING", "RAIHA_PICKS")]
             assert len(node["widgets_values"]) == len(widgets)
             if node["type"] == "RaihaRetrieveReferences":
-                assert node["widgets_values"][1] == spec["required"]["weight"][1]["default"], "an example teaches what measured best"
+                best = [
+                    spec[where][name][1]["default"]
+                    for where, name in (("required", "top_k"), ("required", "weight"), ("optional", "minimum_light"))
+                ]
+                assert [node["widgets_values"][i] for i in (0, 1, 5)] == best, "an example teaches what measured best"
 
 
 def test_the_published_package_holds_what_the_nodes_need() -> None:

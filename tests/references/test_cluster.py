@@ -50,11 +50,11 @@ def test_building_on_a_local_cluster(tmp_path, gallery, encoder, query):
     ray.cloudpickle.register_pickle_by_value(sys.modules[type(encoder).__module__])
     (gallery / "broken.jpg").write_bytes(b"\xff\xd8 no")
     with ReferenceIndex.build(gallery, tmp_path / "here", encoder) as here:
-        expected = [(r.id, round(r.score, 4)) for r in here.retrieve(*query)]
+        expected = [(r.id, round(r.score, 4)) for r in here.retrieve(*query, k=4)]
     try:
         ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
         with ReferenceIndex.build(gallery, tmp_path / "there", encoder, cluster="local") as there:
-            assert [(r.id, round(r.score, 4)) for r in there.retrieve(*query)] == expected
+            assert [(r.id, round(r.score, 4)) for r in there.retrieve(*query, k=4)] == expected
             assert len(there) == 24 and len(there.failures()) == 1
     finally:
         ray.shutdown()

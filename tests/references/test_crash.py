@@ -141,14 +141,14 @@ def test_a_reader_searches_while_a_writer_writes(tmp_path, gallery, encoder, fil
             failures.append(error)
 
     with ReferenceIndex.open(folder, encoder) as reader:
-        expected = [r.id for r in reader.retrieve(*query)]
+        expected = [r.id for r in reader.retrieve(*query, k=4)]
         writer = threading.Thread(target=write)
         writer.start()
         rounds = 0
         while writer.is_alive():
-            assert [r.id for r in reader.retrieve(*query)] == expected
+            assert [r.id for r in reader.retrieve(*query, k=4)] == expected
             with ReferenceIndex.open(folder, encoder) as fresh:
-                assert len(fresh.retrieve(*query)) == 4
+                assert len(fresh.retrieve(*query, k=4)) == 4
             rounds += 1
         writer.join()
         assert not failures and rounds > 0

@@ -10,6 +10,7 @@ import torch
 from raiha_core.errors import RaihaError
 from raiha_core.references import Reference, ReferenceIndex, fingerprint, search, verify
 from raiha_core.references import manifest as manifests
+from raiha_core.references.index import DEFAULT_COUNT, DEFAULT_LIGHT
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_a_small_object_in_a_large_photo_is_found_by_its_region(tmp_path, encode
     mask = torch.zeros(1, 1, 100, 100)
     mask[..., 15:85, 15:85] = 1
     with ReferenceIndex.build(tmp_path / "g", tmp_path / "i", encoder) as index:
-        best = index.retrieve(composite, mask, k=1, weight=0.0)[0]
+        best = index.retrieve(composite, mask, k=1, weight=0.0, min_illumination=0.0)[0]
     assert best.path.name == "scene.png"
     assert best.region == (0.45, 0.0, 1.0, 0.55)
 
@@ -71,7 +72,7 @@ def test_illumination_reranks(tmp_path, encoder, draw_picture, save_picture):
     mask = torch.zeros(1, 1, 90, 120)
     mask[..., 30:60, 40:80] = 1
     with ReferenceIndex.build(tmp_path / "g", tmp_path / "i", encoder) as index:
-        found = index.retrieve(composite, mask, k=3, weight=1.0, deduplicate=False)
+        found = index.retrieve(composite, mask, k=3, weight=1.0, min_illumination=0.0, deduplicate=False)
         assert names(found)[0] == "same.png"
         assert found[0].illumination > found[1].illumination
         # One scene in three lights is one photo: the best of them stays.
@@ -149,7 +150,29 @@ def test_a_minimum_ends_the_search_of_a_large_index(index, query, monkeypatch):
 
 
 def test_more_references_than_photos(index, query):
-    assert len({r.id for r in index.retrieve(*query, k=100)}) == len(index)
+    assert len({r.id for r in index.retrieve(*query, k=100, min_illumination=0.0)}) == len(index)
+
+
+def test_what_would_harm_is_left_out_and_said(tmp_path, encoder, draw_picture, save_picture):
+    for i, light in enumerate((0.12, 0.15)):
+        save_picture(tmp_path / "g" / f"night{i}.png", draw_picture("disc", i, light=light, warmth=1.8))
+    composite = torch.from_numpy(draw_picture("disc", 77)).float().permute(2, 0, 1)[None]
+    mask = torch.zeros(1, 1, 90, 120)
+    mask[..., 30:60, 40:80] = 1
+    with ReferenceIndex.build(tmp_path / "g", tmp_path / "i", encoder) as index:
+        every = index.retrieve(composite, mask, k=2, min_illumination=0.0, deduplicate=False)
+        assert len(every) == 2 and all(r.illumination < DEFAULT_LIGHT for r in every) and not every.notices
+        found = index.retrieve(composite, mask, k=2)
+        assert not found and any("a light unlike the scene's" in notice for notice in found.notices)
+        assert [r.id for r in index.retrieve(composite, mask, pinned=[every[0].id])] == [every[0].id]
+
+
+def test_the_commands_offer_what_the_index_does() -> None:
+    from raiha_core.cli import harmonize, retrieve
+
+    asked = {o.name: o.default for o in retrieve.command.params}
+    assert (asked["top_k"], asked["min_illumination"]) == (DEFAULT_COUNT, DEFAULT_LIGHT)
+    assert {o.name: o.default for o in harmonize.command.params}["top_k"] == DEFAULT_COUNT
 
 
 def test_a_mask_over_everything_ranks_by_content(index, query):
@@ -215,13 +238,13 @@ def test_add_and_remove(tmp_path, gallery, encoder, fill_gallery, query):
 
 def test_moved_galleries_are_recognised(tmp_path, gallery, encoder, make_encoder, query):
     first = ReferenceIndex.build(gallery, tmp_path / "i", encoder)
-    expected = [r.id for r in first.retrieve(*query)]
+    expected = [r.id for r in first.retrieve(*query, k=4)]
     first.close()
     moved = tmp_path / "elsewhere" / "pictures"
     moved.parent.mkdir()
     shutil.move(gallery, moved)
     with ReferenceIndex.open(tmp_path / "i", encoder, gallery=moved) as index:
-        assert [r.id for r in index.retrieve(*query)] == expected
+        assert [r.id for r in index.retrieve(*query, k=4)] == expected
 
     class Never(make_encoder):
         def encode(self, images):
@@ -230,7 +253,7 @@ def test_moved_galleries_are_recognised(tmp_path, gallery, encoder, make_encoder
     with ReferenceIndex.build(moved, tmp_path / "i", Never()) as index:
         assert len(index) == 24 and index.galleries == [moved]
     with ReferenceIndex.open(tmp_path / "i", encoder) as index:
-        assert [r.id for r in index.retrieve(*query)] == expected
+        assert [r.id for r in index.retrieve(*query, k=4)] == expected
 
 
 def test_index_and_gallery_moved_together(tmp_path, encoder, fill_gallery, query):
@@ -238,7 +261,7 @@ def test_index_and_gallery_moved_together(tmp_path, encoder, fill_gallery, query
     ReferenceIndex.build(tmp_path / "a" / "photos", tmp_path / "a" / "i", encoder).close()
     shutil.move(tmp_path / "a", tmp_path / "b")
     with ReferenceIndex.open(tmp_path / "b" / "i", encoder) as index:
-        assert index.galleries == [tmp_path / "b" / "photos"] and len(index.retrieve(*query)) == 4
+        assert index.galleries == [tmp_path / "b" / "photos"] and len(index.retrieve(*query, k=4)) == 4
         index.update()
         assert len(index) == 8
 
@@ -271,7 +294,7 @@ def test_a_gallery_that_is_gone_is_said_once(tmp_path, gallery, encoder, query):
         files = sorted(p for p in gallery.rglob("*") if p.is_file())
         for file in files[:-3]:
             file.unlink()
-        found = index.retrieve(*query, k=20)
+        found = index.retrieve(*query, k=20, min_illumination=0.0)
         assert len(found) == 3 and len(found.notices) == 6
         assert found.notices[-1].startswith(f"{len(files) - 3 - 5} more photos have vanished")
         gallery.rename(tmp_path / "elsewhere")
@@ -310,14 +333,14 @@ def test_other_weights_of_the_same_encoder_rebuild_by_themselves(tmp_path, galle
     with ReferenceIndex.build([gallery, tmp_path / "more"], folder, encoder, ignore=["none"]) as old:
         taken = old.retrieve(*query, k=1)[0].id
         old.remove(taken)
-        expected = [r.id for r in old.retrieve(*query)]
+        expected = [r.id for r in old.retrieve(*query, k=4)]
         with pytest.raises(RaihaError, match=r"others by now.*makes it anew"):
             ReferenceIndex.open(folder, fresh)
         seen = []
 
         def look(done: int, total: int) -> None:
             old.refresh()
-            seen.append((done, total, [r.id for r in old.retrieve(*query)] == expected))
+            seen.append((done, total, [r.id for r in old.retrieve(*query, k=4)] == expected))
 
         call = (lambda: ReferenceIndex.build(gallery, folder, fresh, progress=look)) if by == "build" else None
         with call() if call else ReferenceIndex.updated(folder, fresh, progress=look) as new:
@@ -341,7 +364,7 @@ def test_an_index_of_an_earlier_format_is_made_anew(tmp_path, gallery, encoder, 
     with pytest.raises(RaihaError, match="earlier version"):
         ReferenceIndex.open(folder, encoder)
     with ReferenceIndex.build(gallery, folder, encoder) as index:
-        assert len(index) == 24 and len(index.retrieve(*query)) == 4
+        assert len(index) == 24 and len(index.retrieve(*query, k=4)) == 4
     assert not (folder / "catalogue.sqlite").exists() and not (folder / "vectors-00000003").exists()
 
 
@@ -351,7 +374,7 @@ def test_empty_galleries_and_wrong_folders(tmp_path, encoder, query):
         ReferenceIndex.build(tmp_path / "empty", tmp_path / "i", encoder) as index,
         pytest.raises(RaihaError, match="holds no photos"),
     ):
-        index.retrieve(*query)
+        index.retrieve(*query, k=4)
     with pytest.raises(RaihaError, match="no gallery folder"):
         ReferenceIndex.build(tmp_path / "nowhere", tmp_path / "j", encoder)
     with pytest.raises(RaihaError, match="no reference index"):
@@ -369,7 +392,7 @@ def test_empty_galleries_and_wrong_folders(tmp_path, encoder, query):
 def test_damage_is_noticed_and_mended(tmp_path, gallery, encoder, query):
     folder = tmp_path / "i"
     with ReferenceIndex.build(gallery, folder, encoder) as index:
-        expected = [r.id for r in index.retrieve(*query)]
+        expected = [r.id for r in index.retrieve(*query, k=4)]
 
     def check_mended() -> None:
         with pytest.raises(RaihaError, match=r"damaged.*--repair"):
@@ -377,7 +400,7 @@ def test_damage_is_noticed_and_mended(tmp_path, gallery, encoder, query):
         assert not verify(folder).sound
         assert verify(folder, repair=True).repaired and verify(folder).sound
         with ReferenceIndex.open(folder, encoder) as index:
-            assert [r.id for r in index.retrieve(*query)] == expected
+            assert [r.id for r in index.retrieve(*query, k=4)] == expected
 
     (folder / "manifest.json").write_text('{"format": "raiha-index", "version": 2}')
     check_mended()
@@ -427,7 +450,7 @@ def test_a_build_mends_lost_vectors(tmp_path, gallery, encoder, query):
     ReferenceIndex.build(gallery, tmp_path / "i", encoder).close()
     shutil.rmtree(next((tmp_path / "i").glob("vectors-*")))
     with ReferenceIndex.build(gallery, tmp_path / "i", encoder) as index:
-        assert len(index.retrieve(*query)) == 4
+        assert len(index.retrieve(*query, k=4)) == 4
 
 
 def test_a_failed_write_changes_nothing(tmp_path, gallery, encoder, draw_picture, save_picture):

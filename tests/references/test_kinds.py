@@ -135,7 +135,7 @@ def query() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_only_photos_are_offered_and_it_is_said(mixed: ReferenceIndex, query) -> None:
-    found = mixed.retrieve(*query, k=9)
+    found = mixed.retrieve(*query, k=9, min_illumination=0.0)
     assert len(found) == 4 and not {r.path.stem for r in found} & {"one", "grey", "noise", "text", "plain"}
     assert any("without colour" in notice and "pinned" in notice for notice in found.notices)
     assert len(mixed) == 9 and len(mixed.info()["not_offered"]) == 5
@@ -152,6 +152,6 @@ def test_a_grey_composite_is_offered_grey_photos(mixed: ReferenceIndex, query) -
     grey = composite.mean(1, keepdim=True).expand(-1, 3, -1, -1)
     # What is pasted may have colour: the scene decides.
     composite = torch.where(mask > 0.5, composite, grey)
-    found = mixed.retrieve(composite, mask, k=9)
+    found = mixed.retrieve(composite, mask, k=9, min_illumination=0.0)
     assert "grey" in {r.path.stem for r in found}
     assert found.notices and not any("without colour" in notice for notice in found.notices)

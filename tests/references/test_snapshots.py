@@ -208,7 +208,7 @@ def test_the_last_reader_closes(tmp_path, gallery, encoder, query):
         index.close()
         assert snapshot.catalogue.counts()["images"] == 24, "who reads may finish"
     with pytest.raises(RaihaError, match="closed"):
-        index.retrieve(*query)
+        index.retrieve(*query, k=4)
     with pytest.raises(RaihaError, match="closed"):
         index.refresh()
     assert not snapshot.hold()

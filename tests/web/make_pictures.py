@@ -54,7 +54,9 @@ FIT = """() => {
     app.canvas.ds.offset = [75 / scale - x0, 82 / scale - y0]
     app.canvas.setDirty(true, true) }"""
 # So that the strip shows more than the one photo of seven that fits.
-SHOW_ALL = "() => { app.graph._nodes.flatMap((n) => n.widgets ?? []).find((w) => w.name === 'minimum_score').value = 0 }"
+SHOW_ALL = """() => { for (const w of app.graph._nodes.flatMap((n) => n.widgets ?? []))
+    if (w.name === 'minimum_score' || w.name === 'minimum_light') w.value = 0
+    else if (w.name === 'top_k') w.value = 4 }"""
 SETTINGS = "async (all) => { for (const [key, value] of Object.entries(all)) await app.extensionManager.setting.set(key, value) }"
 PLACE = """(type) => {
     const n = app.graph._nodes.find((n) => n.type === type), d = app.canvas.ds, r = app.canvas.canvas.getBoundingClientRect()
