@@ -59,7 +59,16 @@ def info(server: Any, load: dict[str, Any]) -> str:
 
 
 def retrieve(index: str = "3", image: str = "1", mask: str = "2", **more: Any) -> dict[str, Any]:
-    inputs = {"index": [index, 0], "image": [image, 0], "mask": [mask, 0], "top_k": 8, "weight": 0.5, "minimum_score": 0.0, "picks": "{}"}
+    inputs = {
+        "index": [index, 0],
+        "image": [image, 0],
+        "mask": [mask, 0],
+        "top_k": 8,
+        "weight": 0.5,
+        "minimum_score": 0.0,
+        "minimum_light": 0.0,
+        "picks": "{}",
+    }
     return node("RaihaRetrieveReferences", **{**inputs, **more})
 
 
