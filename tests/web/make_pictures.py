@@ -69,7 +69,7 @@ def references(harmonizer: Harmonizer, folder: Path) -> None:
     composite = read_image(MEDIA / "raiha_example_astronaut.jpg")
     mask = fit_mask(read_mask(MEDIA / "raiha_example_astronaut_mask.png"), composite.size)
     with ReferenceIndex.build(GALLERY, folder / "pictures.index") as index:
-        found = [r for r in index.retrieve(composite.rgb_tensor(), torch.from_numpy(mask)[None, None], 4) if r.score >= 0.15]
+        found = index.retrieve(composite.rgb_tensor(), torch.from_numpy(mask)[None, None])
         result = harmonizer.harmonize(composite, mask, found, attention=True)
         labels = [r.path.name for r in found]
         sheet = render_attention(result.attention[0], composite, mask, found, box=result.transform[0].box, labels=labels, side=480).convert(
