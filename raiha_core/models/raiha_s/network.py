@@ -9,7 +9,6 @@ colour fit is offered to the head, which learns how far to trust it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -29,11 +28,10 @@ from .evidence import Evidence, observe, shown_mask
 from .folded import folded
 from .layers import Block, Wide, masked_mean, token_colours, zeros
 from .outline import Found, Outline, outlined
+from .references import LIGHT, Encoded, Memory, ReferenceTokens, light_differences
 
 KEY = 64
 TRUNK = 64
-KEPT = 32
-"""References that are remembered, half a megabyte each."""
 COLOUR = 6  # mean and spread of a token's colours
 
 
@@ -55,29 +53,6 @@ class Output(NamedTuple):
     weights: tuple[Tensor, ...]
     foreground: Tensor
     outline: Found
-
-
-class _ReferenceTokens(NamedTuple):
-    """Tokens of all R references in a row: `keys` `(B, KEY, R * h * w)`, `values`, `bias` `(B, R * h * w)`; `summary` `(B, C)`."""
-
-    keys: Tensor
-    values: Tensor
-    bias: Tensor
-    summary: Tensor
-
-
-class _Encoded(NamedTuple):
-    """N references as they are known whatever the composite.
-
-    `keys` `(N, KEY, h * w)`, `values` `(N, TRUNK + COLOUR, h * w)`, the colours' `mean` `(N, 3)` and `covariance` `(N, 3, 3)`, and
-    `pooled` features `(N, C)`.
-    """
-
-    keys: Tensor
-    values: Tensor
-    mean: Tensor
-    covariance: Tensor
-    pooled: Tensor
 
 
 class _Scene(NamedTuple):
@@ -124,7 +99,7 @@ class RaihaS(HarmonizationModel):
         deep = 3 * 48
         self.key = nn.Conv2d(deep, KEY, 1)
         self.scale = nn.Parameter(torch.tensor(12.0))
-        self.trust = nn.Sequential(nn.Linear(2 * 9 + 1, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.trust = nn.Sequential(nn.Linear(LIGHT + 1, 32), nn.ReLU(), nn.Linear(32, 1))
         self.enter = nn.Sequential(nn.Conv2d(deep + COLOUR + 1 + 4, TRUNK, 1), nn.ReLU(inplace=True))
         # What came after the first weights starts as nothing, so that older weights can go on being trained.
         self.pixels = nn.Sequential(ConvNorm(4, 24, 2), ConvNorm(24, 32, 2), ConvNorm(32, 64, 2), zeros(nn.Conv2d(64, TRUNK, 1)))
@@ -146,7 +121,7 @@ class RaihaS(HarmonizationModel):
         self.outline = Outline()
         # What a picture shows tells training pictures apart so well that their colours can be learnt by heart.
         self.forget, self.blur = nn.Dropout(0.5), nn.Dropout2d(0.1)
-        self._known: dict[bytes, _Encoded] = {}  # of a twin that predicts
+        self._memory = Memory()  # of a twin that predicts
         self.edgeless = 0.3  # share of training pictures of whose edge nothing is said
 
     def config(self) -> dict[str, Any]:
@@ -207,7 +182,7 @@ class RaihaS(HarmonizationModel):
             outline=outline,
         )
 
-    def _attend(self, scene: _Scene, offered: _ReferenceTokens | None, attention: bool) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    def _attend(self, scene: _Scene, offered: ReferenceTokens | None, attention: bool) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """What every foreground token finds elsewhere.
 
         Returns:
@@ -241,7 +216,7 @@ class RaihaS(HarmonizationModel):
                 said = (*said, weights.new_zeros(len(ask), allowed.shape[1]).index_copy_(1, answer, weights[0]))
         return found.reshape(b, -1, h, w), length.reshape(b, 1, h, w), said
 
-    def _answer(self, scene: _Scene, offered: _ReferenceTokens | None, attention: bool) -> Output:
+    def _answer(self, scene: _Scene, offered: ReferenceTokens | None, attention: bool) -> Output:
         """The transforms, given what the references offer, if there are any."""
         x, seen_here = scene.x, scene.evidence
         colours, own = seen_here.colours, seen_here.own
@@ -276,7 +251,7 @@ class RaihaS(HarmonizationModel):
         matrix, overall, belief = self._compose(hidden, x, scene, [(a_fit, d_fit), scene.edge_fit])
         return Output(matrix, overall, belief, weights, own.flatten(1) > 0, scene.outline)
 
-    def _encoded(self, references: Tensor) -> _Encoded:
+    def _encoded(self, references: Tensor) -> Encoded:
         """What `(N, 3, S, S)` references show, and in which light."""
         deep, last = self._see(references, learn=False)  # composites teach the backbone; references would make a step twice as long
         everywhere = torch.ones_like(references[:, :1])
@@ -287,14 +262,14 @@ class RaihaS(HarmonizationModel):
         with full_precision(x):
             mean, covariance = moments(references[..., ::4, ::4].flatten(2), everywhere[..., ::4, ::4].flatten(2))
             pooled = last.float().mean((2, 3))
-        return _Encoded(keys.flatten(2), torch.cat([x.float(), colours], 1).flatten(2), mean, covariance, pooled)
+        return Encoded(keys.flatten(2), torch.cat([x.float(), colours], 1).flatten(2), mean, covariance, pooled)
 
-    def _offered(self, references: _Encoded, sets: int, scene: _Scene) -> _ReferenceTokens:
+    def _offered(self, references: Encoded, sets: int, scene: _Scene) -> ReferenceTokens:
         """What `sets` of references, one for each composite or one for all, offer to the scene's foreground."""
         b, r = sets, len(references.keys) // sets
         with full_precision(scene.x):
             back = (scene.evidence.back_mean, scene.evidence.back_covariance)
-            light = self._light((references.mean, references.covariance), back, r)
+            light = light_differences((references.mean, references.covariance), back, r)
             pooled = references.pooled.reshape(b, r, -1)
             alike = F.cosine_similarity(pooled, scene.summary[:, None], dim=2)
             logit = self.trust(torch.cat([light, alike[:, :, None]], 2))  # (B, R, 1)
@@ -307,19 +282,12 @@ class RaihaS(HarmonizationModel):
             row = y.float().reshape(b, r, *y.shape[1:]).transpose(1, 2).flatten(2)
             return row.expand(composites, -1, -1)
 
-        return _ReferenceTokens(
+        return ReferenceTokens(
             in_a_row(references.keys).to(references.keys.dtype),
             in_a_row(references.values),
             logit.expand(-1, -1, references.keys.shape[2]).flatten(1),
             (pooled * share).sum(1),
         )
-
-    def _light(self, own: tuple[Tensor, Tensor], back: tuple[Tensor, Tensor], r: int) -> Tensor:
-        """How a reference's light differs from the background's, `(B, R, 18)`: signed and absolute differences of moments."""
-        upper = torch.triu_indices(3, 3, device=own[0].device)
-        mine = torch.cat([own[0], own[1][:, upper[0], upper[1]] * 4], 1).reshape(-1, r, 9)
-        theirs = torch.cat([back[0], back[1][:, upper[0], upper[1]] * 4], 1)[:, None]
-        return torch.cat([mine - theirs, (mine - theirs).abs()], 2)
 
     def _compose(self, hidden: Tensor, x: Tensor, scene: _Scene, fits: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """Transforms about the foreground's mean colour, so that shift and contrast do not fight; and the logit of `touched`."""
@@ -380,23 +348,11 @@ class RaihaS(HarmonizationModel):
         """As `forward`, for pictures as they come; all composites share the references."""
         twin = self if self.training else folded(self)
         scene = twin._scene(composites.clamp(0, 1), shown_mask(masks))
-        known = [twin._known_reference(reference.clamp(0, 1)) for reference in references or ()]
-        offered = twin._offered(_Encoded(*map(torch.cat, zip(*known, strict=True))), 1, scene) if known else None
+        # One by one, so that an answer does not depend on what was asked before.
+        shown = [reference.clamp(0, 1) for reference in references or ()]
+        known = [twin._encoded(r) if self.training else twin._memory.known(r, twin._encoded) for r in shown]
+        offered = twin._offered(Encoded(*map(torch.cat, zip(*known, strict=True))), 1, scene) if known else None
         return twin._answer(scene, offered, attention)
-
-    def _known_reference(self, reference: Tensor) -> _Encoded:
-        """As `_encoded` of one reference `(1, 3, S, S)`, which is encoded once.
-
-        One by one, so that an answer does not depend on what was asked before.
-        """
-        if self.training:
-            return self._encoded(reference)
-        key = hashlib.sha256(reference.detach().cpu().contiguous().view(torch.uint8).numpy().data).digest()
-        found = self._known.pop(key, None) or self._encoded(reference)
-        self._known[key] = found  # the last used is the last to go
-        for oldest in list(self._known)[:-KEPT]:
-            self._known.pop(oldest, None)
-        return found
 
     def cautious(self, output: Output, caution: float) -> Tensor:
         """A batch's transforms, those that are hardly believed in drawn to the identity: `(B, 12, h, w)`.
