@@ -46,7 +46,7 @@ node_modules/.stamp: package.json package-lock.json
 # wants a newer NumPy than the rest.
 lowest: .venv-lowest/.stamp
 	.venv-lowest/bin/python -m pytest -q tests/image tests/illumination tests/references tests/cli tests/models tests/content tests/evaluation \
-		tests/training/test_config.py tests/training/test_augment.py tests/video tests/test_harmonizer.py
+		tests/training/test_config.py tests/training/test_augment.py tests/video tests/test_harmonizer.py tests/test_fused.py
 
 .venv-lowest/.stamp: pyproject.toml scripts/lowest_versions.py
 	$(PYTHON) -m venv .venv-lowest
