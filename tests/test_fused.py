@@ -31,7 +31,7 @@ def picture(dtype: type, planar: bool = False) -> Picture:
     rng = np.random.default_rng(1)
     white = 1.0 if dtype is np.float32 else float(np.iinfo(dtype).max)
     low, high = (-0.1, 1.2) if dtype is np.float32 else (0.0, 1.0)
-    rgb = (rng.uniform(low, high, (3, *SIZE) if planar else (*SIZE, 3)) * white).astype(dtype)
+    rgb: Any = (rng.uniform(low, high, (3, *SIZE) if planar else (*SIZE, 3)) * white).astype(dtype)
     return Picture(rgb.transpose(1, 2, 0) if planar else rgb)
 
 
@@ -81,7 +81,7 @@ def test_without_it_everything_goes_on(monkeypatch: pytest.MonkeyPatch, why: str
     monkeypatch.setattr(fused, "PAYS", 0)
     expected = apply_transform(picture(np.uint8), mask(True), placed(4, 4), one_pass=False).rgb
     if why == "missing":
-        monkeypatch.setattr(fused.importlib.util, "find_spec", lambda name: None)
+        monkeypatch.setattr("importlib.util.find_spec", lambda *given: None)
     elif why == "broken":
         monkeypatch.setitem(sys.modules, "raiha_core.fused_kernel", None)
     else:

@@ -78,7 +78,7 @@ def test_nothing_at_a_border_gets_lost(height, width, side):
 def test_block_means_are_those_of_pooling(dtype: type, height: int, width: int, ky: int, kx: int) -> None:
     white = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
     # Bright: what would overflow narrow sums must not.
-    rows = (np.random.default_rng(0).uniform(0.5, 1, (height, width, 3)) * white).astype(dtype)
+    rows: Any = (np.random.default_rng(0).uniform(0.5, 1, (height, width, 3)) * white).astype(dtype)
     planes = torch.from_numpy(np.ascontiguousarray(rows.transpose(2, 0, 1), np.float32))[None]
     pooled = torch.nn.functional.avg_pool2d(planes, (ky, kx), ceil_mode=True)[0]
     exact = dtype == np.uint8 and ky * kx < 2**15 // 255
