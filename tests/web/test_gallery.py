@@ -10,6 +10,8 @@ import pytest
 
 HERE = Path(__file__).parent
 WORKFLOW = json.loads((HERE.parents[1] / "example_workflows" / "2 with references and attention.json").read_text())
+# The example asks for one photo; the strip is tried with four.
+next(n for n in WORKFLOW["nodes"] if n["type"] == "RaihaRetrieveReferences")["widgets_values"][0] = 4
 NODE = "app.graph._nodes.find(n => n.type === 'RaihaRetrieveReferences')"
 
 
