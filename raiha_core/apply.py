@@ -67,26 +67,25 @@ def apply_transform(
     # Most pictures need nothing but the transform; their samples are then taken as they are, whatever white is.
     plain = picture.space is None and part_of_change == "both" and not picture.grey and not picture.premultiplied and strength <= 1
     change = _plain_change if plain else _any_change
-    transform, sweep = placed.transform, None
+    transform = placed.transform
     if plain and on.type == "cpu" and isinstance(transform, AffineMap) and (_in_one_pass(out) if one_pass is None else one_pass):
         sweep = fused.sweep(transform, x, y, picture.rgb, mask, out, picture.scale, strength)
-    strips_of = transform.along(x, picture.scale if plain else 1.0)
+    else:
+        along = transform.along(x, picture.scale if plain else 1.0)
+
+        def sweep(rows: slice, columns: slice) -> None:
+            part = rows, columns
+            rgb, weight = (torch.from_numpy(p).to(on) for p in (_planes(out[part]), np.ascontiguousarray(mask[part])))
+            task = _Strip(picture, part, rgb[None], weight, lambda c: along(c, y[rows], columns), strength, part_of_change)
+            _write(out[part], change(task), mask[part], plain)
 
     @torch.inference_mode()
     def strip(rows: slice) -> None:
         out[rows] = picture.rgb[rows]
         # Each strip has columns of its own, so that what lies beside an object is not even looked at.
         seen = np.flatnonzero(mask[rows].max(0) > 0)
-        if not seen.size:
-            return
-        columns = slice(int(seen[0]), int(seen[-1]) + 1)
-        if sweep is not None:
-            sweep(rows, columns)
-            return
-        part = rows, columns
-        rgb, weight = (torch.from_numpy(p).to(on) for p in (_planes(out[part]), np.ascontiguousarray(mask[part])))
-        task = _Strip(picture, part, rgb[None], weight, lambda c: strips_of(c, y[rows], columns), strength, part_of_change)
-        _write(out[part], change(task), mask[part], plain)
+        if seen.size:
+            sweep(rows, slice(int(seen[0]), int(seen[-1]) + 1))
 
     step = max(1, STRIP // width)
     strips = [slice(top, min(top + step, height)) for top in range(0, height, step)]

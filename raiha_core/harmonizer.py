@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -233,10 +232,10 @@ class Harmonizer:
         for i, frame in enumerate(composite):
             picture = as_picture(frame, "The composite")
             own = noted_mask(None, picture) if masks is None else masks[min(i, len(masks) - 1)]
-            done = self._one(picture, own, references, strength, caution, attention, resize_mask, _room(out[i], picture))
-            changed = like(done.picture, frame)
-            if changed.data_ptr() != out[i].data_ptr():
-                out[i] = changed
+            room = _room(out[i])
+            done = self._one(picture, own, references, strength, caution, attention, resize_mask, room)
+            if room is None:
+                out[i] = like(done.picture, frame)
             all_done.append(done)
         return Result(
             out,
@@ -248,11 +247,10 @@ class Harmonizer:
         )
 
 
-def _room(frame: Tensor, picture: Picture) -> NDArray[Any] | None:
-    """A frame `(C, H, W)` as an array that a result can be put into, where its samples are stored as the picture's are."""
-    if frame.device.type != "cpu" or frame.dtype != torch.float32 or frame.shape[0] != 3 or picture.rgb.dtype != np.float32:
-        return None
-    return frame.permute(1, 2, 0).numpy()
+def _room(frame: Tensor) -> NDArray[Any] | None:
+    """A frame `(C, H, W)` as an array that a result can be put into, where it holds the samples of a picture as they are."""
+    fits = frame.device.type == "cpu" and frame.dtype == torch.float32 and frame.shape[0] == 3
+    return frame.permute(1, 2, 0).numpy() if fits else None
 
 
 def _named(model: Any) -> str | Path:

@@ -160,15 +160,14 @@ _BRIGHT = 16.0
 """Ordinary highlights lie below this multiple of white: a float picture of which a quarter lies above counts in integers."""
 
 
-def _float_white(colours: Pixels, top: float, name: str) -> tuple[float | None, tuple[str, ...]]:
+def _float_white(colours: Pixels, name: str) -> tuple[float | None, tuple[str, ...]]:
     """The value of white in a float picture, None where it is 1, and what to say: some programs save 0 to 255 as floats.
 
     Raises:
         RaihaError: the numbers are far beyond those of a picture.
     """
-    if top > _BRIGHT:
-        top = float(colours.max())  # not that of alpha
-    if top <= _BRIGHT:
+    top = float(colours.max())
+    if top <= _BRIGHT:  # then alpha alone lies above
         return None, ()
     step = max(1, colours.size // 2**20)
     if float(np.quantile(colours.reshape(-1)[::step], 0.75)) <= _BRIGHT:
@@ -190,7 +189,8 @@ def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = F
     Raises:
         RaihaError: another shape or dtype, no pixels, NaN or infinite values.
     """
-    array, top = np.asarray(array), 0.0  # matrices and masked arrays index in ways of their own
+    array = np.asarray(array)  # matrices and masked arrays index in ways of their own
+    top = 0.0
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 2, 3, 4):
@@ -218,5 +218,5 @@ def from_array(array: NDArray[Any], name: str = "The picture", *, thin: bool = F
         colours = np.broadcast_to(array[:, :, :1], (*array.shape[:2], 3))
     else:
         colours = np.repeat(array[:, :, :1], 3, axis=2)
-    white, notices = _float_white(colours, top, name) if colours.dtype == np.float32 else (None, ())
+    white, notices = _float_white(colours, name) if top > _BRIGHT else (None, ())
     return Picture(colours, alpha, grey=channels < 3, white=white, notices=notices)

@@ -260,9 +260,10 @@ def plane_of_mask(file: Path) -> tuple[NDArray[Any], bool] | None:
         return None
     with file.open("rb") as stream:
         head = stream.read(32)
-    if not plain_format(head):
+    formats = plain_format(head)
+    if not formats:
         return None
-    with large_pictures(), Image.open(file, formats=plain_format(head)) as image:
+    with large_pictures(), Image.open(file, formats=formats) as image:
         if image.getexif().get(ORIENTATION, 1) != 1 or "transparency" in image.info or (image.format == "PNG" and head[24] == 16):
             return None
         check_memory(file, image.width * image.height * (2 if image.mode in ("1", "P") else len(image.mode)) + file.stat().st_size)

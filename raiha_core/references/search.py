@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import RaihaError
@@ -21,6 +22,10 @@ NAMED = 5
 _GONE = (
     "the gallery {} is not there: connect its drive, say where it lies now (`--gallery`), or build the index again with the folder "
     "where it lies now"
+)
+_OTHER_LIGHT = (
+    "what shows such things lies in a light unlike the scene's and was left out, since such references make results worse; pin a "
+    "photo, or give it as a reference yourself, to use it all the same"
 )
 
 
@@ -57,22 +62,12 @@ def search(query: Query, wishes: Wishes, snapshot: Snapshot, lookup: Lookup) -> 
         chosen = choose(query, ranked, wishes, there)
         if len(chosen) >= wishes.k or limit >= total or spent:
             found = [_reference(r, *files[r.image.id], r.image.id in wishes.pinned) for r in chosen]
-            dark = [] if chosen else _in_other_light(ranked, wishes)
+            # Whether something would have been found in any light.
+            dark = not chosen and wishes.min_illumination > 0 and bool(choose(query, ranked, replace(wishes, min_illumination=0.0), there))
             others = catalogue.other_kinds() if len(chosen) < wishes.k else {}
             others.pop(query.kind, None)
-            return found, _notices(list(vanished), lookup) + dark + kinds.lines(others)
+            return found, _notices(list(vanished), lookup) + [_OTHER_LIGHT] * dark + kinds.lines(others)
         limit *= 8
-
-
-def _in_other_light(ranked: list[Ranked], wishes: Wishes) -> list[str]:
-    """What to say where nothing was left, of photos that only their light kept out."""
-    left_out = sum(r.content >= wishes.min_content and r.illumination < wishes.min_illumination for r in ranked)
-    if not left_out:
-        return []
-    return [
-        "what shows such things lies in a light unlike the scene's and was left out, since such references make results worse; pin a "
-        "photo, or give it as a reference yourself, to use it all the same"
-    ]
 
 
 def no_gallery(lookup: Lookup) -> None:
