@@ -131,7 +131,7 @@ def content(options: argparse.Namespace) -> dict[str, Any]:
     known = set(files.values())
 
     def ours(composite: Tensor, mask: Tensor, out: set[Path]) -> list[Path]:
-        return [r.path for r in index.retrieve(composite, mask, 5, weight=0.0, excluded=out, deduplicate=False)]
+        return [r.path for r in index.retrieve(composite, mask, 5, weight=0.0, min_illumination=0.0, excluded=out, deduplicate=False)]
 
     tally = Tally({"ours": ours} if options.no_colours else {"ours": ours, "colour histogram": Colours(files)}, len(files))
     rng = np.random.default_rng(5)
