@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raiha_core.content.base import ContentEncoder, ContentFeatures
+from raiha_core.references import ReferenceIndex
 
 SHAPES = ("disc", "stripes", "checks", "cross")
 
@@ -134,3 +135,10 @@ def postgres() -> Iterator[str]:
         server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
         yield server.get_uri().replace(":@", "@")  # It says an empty password.
         server.cleanup()
+
+
+@pytest.fixture
+def index(tmp_path: Path, gallery: Path, encoder: ContentEncoder) -> Iterator[ReferenceIndex]:
+    """The gallery's index."""
+    with ReferenceIndex.build(gallery, tmp_path / "x.index", encoder) as built:
+        yield built
